@@ -1,0 +1,103 @@
+/** The WebGPU device, its limits, and the adapter class that decides which kernel schedules run. */
+
+/** What a kernel specialiser needs to know about the adapter. */
+export interface AdapterProfile {
+  /** `cpu`: a software Vulkan driver such as llvmpipe; `gpu`: everything else. */
+  readonly class: "cpu" | "gpu";
+  /** Subgroup size that every workgroup gets, or 0 where subgroup functions are refused. */
+  readonly lanes: number;
+  /** Largest number of invocations of one workgroup. */
+  readonly maxInvocations: number;
+  /** Bytes of workgroup memory. */
+  readonly workgroupBytes: number;
+  /** Storage buffers that one dispatch may bind. */
+  readonly maxBindings: number;
+  /** Largest bytes of one storage binding. */
+  readonly maxBindingBytes: number;
+  /** Workgroups per dispatch dimension. */
+  readonly maxGrid: number;
+}
+
+/** An opened device with its profile. */
+export interface Device {
+  readonly gpu: GPUDevice;
+  readonly name: string;
+  readonly profile: AdapterProfile;
+  /** Byte alignment of storage binding offsets. */
+  readonly offsetAlignment: number;
+}
+
+/** Thrown where no WebGPU adapter is found. */
+export class NoAdapterError extends Error {
+  override name = "NoAdapterError";
+}
+
+const WANTED_LIMITS = [
+  "maxBufferSize",
+  "maxStorageBufferBindingSize",
+  "maxComputeWorkgroupStorageSize",
+  "maxComputeInvocationsPerWorkgroup",
+  "maxComputeWorkgroupSizeX",
+  "maxStorageBuffersPerShaderStage",
+  "minStorageBufferOffsetAlignment",
+] as const;
+
+async function requestDevice(adapter: GPUAdapter): Promise<[GPUDevice, boolean]> {
+  const requiredLimits: Record<string, number> = {};
+  for (const name of WANTED_LIMITS) requiredLimits[name] = adapter.limits[name];
+  const optional = ["shader-f16", "timestamp-query"].filter((f) => adapter.features.has(f));
+  // wgpu does not list subgroups among the features of an adapter, but grants them when asked.
+  try {
+    const features = [...optional, "subgroups"] as GPUFeatureName[];
+    return [await adapter.requestDevice({ requiredFeatures: features, requiredLimits }), true];
+  } catch {
+    const features = optional as GPUFeatureName[];
+    return [await adapter.requestDevice({ requiredFeatures: features, requiredLimits }), false];
+  }
+}
+
+/**
+ * Opens the best adapter. `SSS_SCHEDULE` (`cpu`, `gpu`, `cpu-nosubgroup`, `gpu-nosubgroup`) overrides
+ * the schedules that the adapter would get: every schedule must be right on every adapter.
+ *
+ * @throws {NoAdapterError} where WebGPU finds no adapter.
+ */
+export async function openDevice(
+  schedule: string | undefined = Deno.env.get("SSS_SCHEDULE"),
+): Promise<Device> {
+  const adapter = await navigator.gpu?.requestAdapter({ powerPreference: "high-performance" });
+  if (!adapter) throw new NoAdapterError("No WebGPU adapter was found on this machine.");
+  const [gpu, subgroups] = await requestDevice(adapter);
+  const info = adapter.info as GPUAdapterInfo & { isFallbackAdapter?: boolean };
+  const size = info.subgroupMinSize ?? 0;
+  const fixed = size > 0 && size === (info.subgroupMaxSize ?? 0);
+  const software = info.isFallbackAdapter === true ||
+    /llvmpipe|swiftshader/i.test(info.description);
+  const [forced, flag] = (schedule ?? "").split("-");
+  if (forced && forced !== "cpu" && forced !== "gpu") {
+    throw new Error(
+      `SSS_SCHEDULE is "${schedule}"; it may be cpu, gpu, cpu-nosubgroup, gpu-nosubgroup.`,
+    );
+  }
+  return {
+    gpu,
+    name: info.description || info.vendor || "unnamed adapter",
+    offsetAlignment: gpu.limits.minStorageBufferOffsetAlignment,
+    profile: {
+      class: forced ? forced as "cpu" | "gpu" : software ? "cpu" : "gpu",
+      lanes: subgroups && fixed && flag !== "nosubgroup" ? size : 0,
+      maxInvocations: gpu.limits.maxComputeInvocationsPerWorkgroup,
+      workgroupBytes: gpu.limits.maxComputeWorkgroupStorageSize,
+      maxBindings: gpu.limits.maxStorageBuffersPerShaderStage,
+      maxBindingBytes: gpu.limits.maxStorageBufferBindingSize,
+      maxGrid: gpu.limits.maxComputeWorkgroupsPerDimension,
+    },
+  };
+}
+
+let shared: Promise<Device> | undefined;
+
+/** The process-wide device, opened on first use. */
+export function device(): Promise<Device> {
+  return shared ??= openDevice();
+}

@@ -1,0 +1,61 @@
+/** What a kernel specialiser returns: WGSL with baked shapes, and how its bindings are filled. */
+
+/** One compute shader with all shapes baked in, entry point `main`. */
+export interface Kernel {
+  /** Op, shapes and schedule, for errors, traces and `DEBUG`. */
+  readonly label: string;
+  /** WGSL. Bindings are group 0, numbered as {@link Step.args}, all `var<storage, read_write>`. */
+  readonly source: string;
+  /** Workgroups per dimension. */
+  readonly grid: readonly [number, number, number];
+}
+
+/** `in0`, `in1`… inputs; `out0`… outputs; `tmp0`… scratch; `epilogue` expands to its inputs, last. */
+export type Arg = `in${number}` | `out${number}` | `tmp${number}` | "epilogue";
+
+/** A dispatch of a kernel on its arguments, in binding order. */
+export interface Step {
+  readonly kernel: Kernel;
+  readonly args: readonly Arg[];
+}
+
+/** How one heavy op runs: one or more dispatches, with scratch buffers (bytes) between them. */
+export interface Lowering {
+  readonly scratch?: readonly number[];
+  readonly steps: readonly Step[];
+}
+
+/**
+ * Elementwise work folded into the store of a kernel (bias, activation, residual …). The kernel
+ * calls `apply` once for each value or vec4 that it stores to its first output, in place of the
+ * plain value, and appends `declarations(firstBinding)` to its source.
+ */
+export interface Epilogue {
+  /** WGSL of the extra bindings, numbered from `firstBinding`. */
+  declarations(firstBinding: number): string;
+  /**
+   * @param index WGSL `u32` expression: the flat index in the output of the (first) value. For
+   * width 4 it is a multiple of 4 and the four values are consecutive.
+   * @param value WGSL expression of the computed value, `f32` or `vec4f`.
+   * @returns statements to place before the store, and the expression to store.
+   */
+  apply(index: string, value: string, width: 1 | 4): { statements: string; value: string };
+}
+
+/** The epilogue that changes nothing. */
+export const IDENTITY: Epilogue = {
+  declarations: () => "",
+  apply: (_index, value) => ({ statements: "", value }),
+};
+
+/** Declares binding `index` as a storage array. */
+export function storage(index: number, name: string, type = "f32"): string {
+  return `@group(0) @binding(${index}) var<storage, read_write> ${name}: array<${type}>;`;
+}
+
+/** Spreads `count` workgroups over x and y where one dimension would exceed the adapter's limit. */
+export function grid1d(count: number, maxGrid: number): [number, number, number] {
+  if (count <= maxGrid) return [Math.max(count, 1), 1, 1];
+  const y = Math.ceil(count / maxGrid);
+  return [Math.ceil(count / y), y, 1];
+}
