@@ -45,14 +45,13 @@ const WANTED_LIMITS = [
 async function requestDevice(adapter: GPUAdapter): Promise<[GPUDevice, boolean]> {
   const requiredLimits: Record<string, number> = {};
   for (const name of WANTED_LIMITS) requiredLimits[name] = adapter.limits[name];
-  const optional = ["shader-f16", "timestamp-query"].filter((f) => adapter.features.has(f));
+  const optional = (["timestamp-query"] as GPUFeatureName[]).filter((f) => adapter.features.has(f));
   // wgpu does not list subgroups among the features of an adapter, but grants them when asked.
   try {
-    const features = [...optional, "subgroups"] as GPUFeatureName[];
-    return [await adapter.requestDevice({ requiredFeatures: features, requiredLimits }), true];
+    const requiredFeatures = [...optional, "subgroups" as GPUFeatureName];
+    return [await adapter.requestDevice({ requiredFeatures, requiredLimits }), true];
   } catch {
-    const features = optional as GPUFeatureName[];
-    return [await adapter.requestDevice({ requiredFeatures: features, requiredLimits }), false];
+    return [await adapter.requestDevice({ requiredFeatures: optional, requiredLimits }), false];
   }
 }
 

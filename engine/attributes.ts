@@ -1,0 +1,126 @@
+/** The primitives and their attributes: the vocabulary of the graph. */
+import type { AxisView } from "./shape.ts";
+import type { DType } from "./dtype.ts";
+
+type None = Record<never, never>;
+
+/** Elementwise functions of one tensor. */
+export interface UnaryAttributes {
+  neg: None;
+  abs: None;
+  sign: None;
+  floor: None;
+  exp: None;
+  log: None;
+  sqrt: None;
+  rsqrt: None;
+  sin: None;
+  cos: None;
+  tanh: None;
+  sigmoid: None;
+  erf: None;
+  softplus: None;
+  /** Reinterprets the bits of the element. */
+  bitcast: { readonly to: DType };
+  cast: { readonly to: DType };
+}
+
+/** Elementwise functions of two tensors of one shape. */
+export interface BinaryAttributes {
+  add: None;
+  sub: None;
+  mul: None;
+  div: None;
+  pow: None;
+  maximum: None;
+  minimum: None;
+  /** Comparisons give 1 or 0 as f32. */
+  lt: None;
+  le: None;
+  eq: None;
+  /** Integer ops on u32. */
+  xor: None;
+  shiftRight: None;
+}
+
+/** Nodes that fuse into the kernels which read them. */
+export interface FusedAttributes extends UnaryAttributes, BinaryAttributes {
+  /** One value everywhere. */
+  constant: { readonly value: number };
+  /** The flat index of each element, u32. */
+  iota: None;
+  /** `where(condition, a, b)`: a where the condition is not 0. */
+  where: None;
+  reshape: None;
+  permute: { readonly dims: readonly number[] };
+  /** Repeats dimensions of size 1. */
+  expand: None;
+  /** `out[i] = in[start + i * step]` in each dimension; steps may be negative. */
+  slice: { readonly start: readonly number[]; readonly step: readonly number[] };
+  /** Zeros before and after each dimension. */
+  pad: { readonly before: readonly number[]; readonly after: readonly number[] };
+  /** Rows of dimension `dim` chosen by a u32 or i32 vector. */
+  indexSelect: { readonly dim: number };
+  /** Identity that stops gradients. */
+  detach: None;
+}
+
+/** Attributes of a 2-D convolution on [B, C, H, W]. */
+export interface ConvAttributes {
+  readonly stride: readonly [number, number];
+  readonly padding: readonly [number, number];
+  readonly groups: number;
+}
+
+/** Nodes with kernels of their own. */
+export interface HeavyAttributes {
+  /** Sum over dimensions; sizes become 1. */
+  sum: { readonly dims: readonly number[] };
+  amax: { readonly dims: readonly number[] };
+  /** Index of the first largest value along the middle of the view, u32. */
+  argmax: { readonly dim: number };
+  /** Joins tensors along a dimension. */
+  cat: { readonly dim: number };
+  /** Extra output `index` of its input node. */
+  output: { readonly index: number };
+  /** a [A, M, K] (or [A, K, M]) times b [B, K, N] (or [B, N, K]), A = B or one of them 1. */
+  matmul: { readonly transA: boolean; readonly transB: boolean };
+  /** x [B, C, H, W], weight [O, C / groups, kh, kw]. */
+  conv2d: ConvAttributes;
+  /** Gradient of conv2d with regard to x: inputs g, weight. */
+  conv2dInput: ConvAttributes & { readonly height: number; readonly width: number };
+  /** Gradient of conv2d with regard to the weight: inputs x, g. */
+  conv2dWeight: ConvAttributes & { readonly kernel: readonly [number, number] };
+  /** q [B, H, N, D], k and v [B, H, M, D], optional additive mask; outputs: result, log-sum-exp. */
+  attention: { readonly scale: number; readonly causal: boolean; readonly masked: boolean };
+  /** Inputs q, k, v, out, lse, g (, mask); outputs dq, dk, dv (, ds [B, H, N, M]). */
+  attentionBackward: {
+    readonly scale: number;
+    readonly causal: boolean;
+    readonly masked: boolean;
+    readonly maskGradient: boolean;
+  };
+  softmax: AxisView;
+  logSoftmax: AxisView;
+  /** Inputs y, g. */
+  softmaxBackward: AxisView;
+  /** Inputs y = log softmax, g. */
+  logSoftmaxBackward: AxisView;
+  /** Inputs x, weight, bias; outputs y, mean, rstd (each [outer, inner]). */
+  layerNorm: AxisView & { readonly eps: number };
+  /** Inputs x, weight, mean, rstd, g. */
+  layerNormBackward: AxisView;
+  cumsum: AxisView & { readonly reverse: boolean };
+  /** Inputs x [outer, size, inner], starts i32 [length], weights [length, taps]. */
+  resample: AxisView & { readonly length: number; readonly taps: number };
+  /** Inputs g [outer, n, inner], index [n]; sums rows into [outer, size, inner]. */
+  indexAdd: AxisView;
+}
+
+/** Attributes of each primitive. */
+export interface Attributes extends FusedAttributes, HeavyAttributes {
+  leaf: None;
+}
+
+/** Name of a primitive. */
+export type Primitive = keyof Attributes;

@@ -1,0 +1,37 @@
+/** What each primitive brings along: its gradient and, where it has kernels of its own, how it runs. */
+import type { Epilogue, Lowering } from "../shaders/kernel.ts";
+import type { AdapterProfile } from "./device.ts";
+import type { DType } from "./dtype.ts";
+import type { Attributes, HeavyAttributes, Primitive } from "./attributes.ts";
+import type { Shape } from "./shape.ts";
+import type { Tensor } from "./tensor.ts";
+
+/** A node with its attributes' type known. */
+export type NodeOf<P extends Primitive> = Tensor & { readonly attributes: Attributes[P] };
+
+/**
+ * Builds the gradients of a node's inputs from the gradient `g` of its (first) output: one entry per
+ * input, `undefined` where none flows. `needs[i]` tells whether input i leads to a wanted tensor.
+ */
+export type Gradient<P extends Primitive> = (
+  node: NodeOf<P>,
+  g: Tensor,
+  needs: readonly boolean[],
+) => (Tensor | undefined)[];
+
+/** Shape and type of an output buffer. */
+export interface OutputSpec {
+  readonly shape: Shape;
+  readonly dtype: DType;
+}
+
+/** A primitive with kernels of its own. */
+export interface HeavyRule<P extends keyof HeavyAttributes> {
+  readonly gradient: Gradient<P>;
+  /** Whether the kernel applies an {@link Epilogue} to its first output. */
+  readonly epilogue: boolean;
+  /** Outputs after the first (which has the node's shape and type). */
+  extraOutputs?(node: NodeOf<P>): readonly OutputSpec[];
+  /** The kernels for an adapter. `node.inputs` are read for shapes and types only. */
+  lower(node: NodeOf<P>, profile: AdapterProfile, epilogue: Epilogue): Lowering;
+}

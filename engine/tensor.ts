@@ -1,0 +1,83 @@
+/** The lazy graph: a `Tensor` names a computation, and computes nothing until it is evaluated. */
+import type { DType, TypedArray } from "./dtype.ts";
+import { dtypeOf } from "./dtype.ts";
+import { numel, type Shape, show } from "./shape.ts";
+import type { Attributes, Primitive } from "./attributes.ts";
+
+/** GPU memory that holds a tensor: a window of a buffer. */
+export interface Storage {
+  readonly buffer: GPUBuffer;
+  /** Byte offset of the window, a multiple of the device's offset alignment. */
+  readonly offset: number;
+}
+
+let created = 0;
+
+/**
+ * A node of the lazy graph: a primitive, its attributes, inputs, shape and element type.
+ *
+ * Tensors are made by the op functions (`add`, `matmul`, …), by {@link tensor} from host data, or by
+ * parameters; {@link evaluate} computes them.
+ */
+export class Tensor {
+  /** Increases in order of creation, so that inputs always have smaller ids. */
+  readonly id: number = created++;
+  /** GPU memory of a leaf, or of a result that has been evaluated. */
+  storage: Storage | undefined;
+  /** Host values of a leaf that is uploaded with each run that reads it. */
+  host: TypedArray | undefined;
+
+  constructor(
+    readonly op: Primitive,
+    readonly attributes: Attributes[Primitive],
+    readonly inputs: readonly Tensor[],
+    readonly shape: Shape,
+    readonly dtype: DType,
+  ) {}
+
+  /** Number of dimensions. */
+  get rank(): number {
+    return this.shape.length;
+  }
+
+  /** Number of elements. */
+  get size(): number {
+    return numel(this.shape);
+  }
+}
+
+/** Makes a node. The op functions check shapes and call this. */
+export function node<P extends Primitive>(
+  op: P,
+  attributes: Attributes[P],
+  inputs: readonly Tensor[],
+  shape: Shape,
+  dtype: DType = inputs[0].dtype,
+): Tensor {
+  return new Tensor(op, attributes, inputs, shape, dtype);
+}
+
+/**
+ * A leaf from host data, uploaded whenever a computation reads it.
+ *
+ * @param data values in row-major order; the array's type gives the element type.
+ * @param shape sizes; a flat vector where left out.
+ * @throws {RangeError} where the shape does not fit the data.
+ */
+export function tensor(data: TypedArray | readonly number[], shape?: Shape): Tensor {
+  const values = Array.isArray(data) ? Float32Array.from(data) : data as TypedArray;
+  const sizes = shape ?? [values.length];
+  if (numel(sizes) !== values.length) {
+    throw new RangeError(`tensor: shape ${show(sizes)} does not fit ${values.length} values.`);
+  }
+  const leaf = node("leaf", {}, [], sizes, dtypeOf(values));
+  leaf.host = values;
+  return leaf;
+}
+
+/** A leaf that lives in GPU memory. */
+export function leaf(storage: Storage, shape: Shape, dtype: DType = "f32"): Tensor {
+  const result = node("leaf", {}, [], shape, dtype);
+  result.storage = storage;
+  return result;
+}
