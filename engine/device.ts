@@ -1,4 +1,5 @@
 /** The WebGPU device, its limits, and the adapter class that decides which kernel schedules run. */
+import { UserError } from "./errors.ts";
 
 /** What a kernel specialiser needs to know about the adapter. */
 export interface AdapterProfile {
@@ -28,7 +29,7 @@ export interface Device {
 }
 
 /** Thrown where no WebGPU adapter is found. */
-export class NoAdapterError extends Error {
+export class NoAdapterError extends UserError {
   override name = "NoAdapterError";
 }
 
@@ -55,6 +56,24 @@ async function requestDevice(adapter: GPUAdapter): Promise<[GPUDevice, boolean]>
   }
 }
 
+/** Sets what the native drivers read from the environment, before the first of them is loaded. */
+function prepareEnvironment(): void {
+  // wgpu's OpenGL backend has no fixed-size subgroups, and would hide that Vulkan's driver is missing.
+  if (!Deno.env.get("DENO_WEBGPU_BACKEND")) {
+    Deno.env.set("DENO_WEBGPU_BACKEND", "vulkan,metal,dx12");
+  }
+  // Mesa prints two lines of complaint in each process where this is unset; nothing is written there.
+  if (Deno.build.os === "linux" && !Deno.env.get("XDG_RUNTIME_DIR")) {
+    Deno.env.set("XDG_RUNTIME_DIR", Deno.env.get("TMPDIR") || "/tmp");
+  }
+}
+
+/** The best adapter of this machine, or `null`. Drivers are listed once a process. */
+export async function findAdapter(): Promise<GPUAdapter | null> {
+  prepareEnvironment();
+  return await navigator.gpu?.requestAdapter({ powerPreference: "high-performance" }) ?? null;
+}
+
 /**
  * Opens the best adapter. `SSS_SCHEDULE` (`cpu`, `gpu`, `cpu-nosubgroup`, `gpu-nosubgroup`) overrides
  * the schedules that the adapter would get: every schedule must be right on every adapter.
@@ -64,7 +83,7 @@ async function requestDevice(adapter: GPUAdapter): Promise<[GPUDevice, boolean]>
 export async function openDevice(
   schedule: string | undefined = Deno.env.get("SSS_SCHEDULE"),
 ): Promise<Device> {
-  const adapter = await navigator.gpu?.requestAdapter({ powerPreference: "high-performance" });
+  const adapter = await findAdapter();
   if (!adapter) throw new NoAdapterError("No WebGPU adapter was found on this machine.");
   const [gpu, subgroups] = await requestDevice(adapter);
   const info = adapter.info as GPUAdapterInfo & { isFallbackAdapter?: boolean };

@@ -1,0 +1,16 @@
+/** Errors that a user can act on, in contrast to defects of the program. */
+
+/**
+ * Something that the user can mend: a wrong option, a missing file, a machine without an adapter. Its
+ * message is one clear sentence; commands print it without a stack trace and exit with 1.
+ */
+export class UserError extends Error {
+  override name = "UserError";
+  /** Marks the error for {@link isUserError} where classes come from different copies of a module. */
+  readonly userFacing = true;
+}
+
+/** True for a {@link UserError} and for any error that carries `userFacing: true`. */
+export function isUserError(error: unknown): error is Error {
+  return error instanceof Error && (error as Partial<UserError>).userFacing === true;
+}
