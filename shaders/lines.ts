@@ -1,0 +1,150 @@
+/**
+ * Kernels that reduce each line of a tensor along one axis and then map its elements: softmax, layer
+ * normalisation and their gradients. The line is read once where it fits in registers.
+ */
+import type { AdapterProfile } from "../engine/device.ts";
+import type { AxisView } from "../engine/shape.ts";
+import { type Arg, type Epilogue, grid1d, IDENTITY, type Lowering, storage } from "./kernel.ts";
+import { expand } from "./template.ts";
+import single from "./lines_single.wgsl" with { type: "text" };
+import team from "./lines_team.wgsl" with { type: "text" };
+
+/** An input array; WGSL expressions know the element that belongs to them by its name. */
+export interface LineInput {
+  readonly name: string;
+  /** `element`: shaped as the view; `axis`: `[size]`; `line`: `[outer, inner]`. */
+  readonly kind: "element" | "axis" | "line";
+}
+
+/** A value of each line, known by `name` to what follows. */
+export interface LineReduction {
+  readonly name: string;
+  readonly kind: "max" | "sum";
+  /** WGSL of what an element contributes. */
+  readonly term: string;
+  /** WGSL of the value, given that of the reduced terms. */
+  readonly finish: (total: string) => string;
+}
+
+/** Reductions in order, then one result for each element. Names must not be contained in others. */
+export interface LineProgram {
+  readonly label: string;
+  readonly inputs: readonly LineInput[];
+  readonly reductions: readonly LineReduction[];
+  readonly result: string;
+  /** Outputs after the first: one value a line. */
+  readonly lineOutputs?: readonly { readonly name: string; readonly value: string }[];
+}
+
+/** Values that an invocation keeps of its line, before it reads the line again instead. */
+const REGISTERS = 32;
+const SINGLE_TEAM = 64;
+
+function declare(program: LineProgram, types: Record<LineInput["kind"], string>): string[] {
+  const text = program.inputs.map(({ name, kind }, i) => storage(i, `${name}_data`, types[kind]));
+  text.push(storage(text.length, "out", types.element));
+  for (const { name } of program.lineOutputs ?? []) {
+    text.push(storage(text.length, `${name}_out`, types.line));
+  }
+  return text;
+}
+
+function finishLowering(
+  program: LineProgram,
+  view: AxisView,
+  source: string,
+  grid: readonly [number, number, number],
+): Lowering {
+  const { outer, size, inner } = view;
+  const outputs = 1 + (program.lineOutputs?.length ?? 0);
+  const args: Arg[] = [
+    ...program.inputs.map((_, i): Arg => `in${i}`),
+    ...Array.from({ length: outputs }, (_, i): Arg => `out${i}`),
+    "epilogue",
+  ];
+  const label = `${program.label} ${outer}x${size}x${inner}`;
+  return { steps: [{ kernel: { label, source, grid }, args }] };
+}
+
+function lowerSingle(
+  program: LineProgram,
+  view: AxisView,
+  profile: AdapterProfile,
+  epilogue: Epilogue,
+): Lowering {
+  const vector = view.inner % 4 === 0;
+  const T = vector ? "vec4f" : "f32";
+  const lines = view.outer * view.inner / (vector ? 4 : 1);
+  const elements = program.inputs.filter(({ kind }) => kind === "element").length;
+  const grid = grid1d(Math.ceil(lines / SINGLE_TEAM), profile.maxGrid);
+  const declared = declare(program, { element: T, axis: "f32", line: T });
+  const source = expand(single, {
+    ...view,
+    inputs: program.inputs,
+    reductions: program.reductions,
+    result: program.result,
+    lineOutputs: program.lineOutputs ?? [],
+    declarations: declared.join("\n") + "\n" + epilogue.declarations(declared.length),
+    epilogue,
+    vector,
+    lines,
+    keep: view.size * elements * (vector ? 4 : 1) <= REGISTERS,
+    gridX: grid[0],
+    TEAM: SINGLE_TEAM,
+  });
+  return finishLowering(program, view, source, grid);
+}
+
+function teamSize(length: number, profile: AdapterProfile): number {
+  if (profile.class === "cpu") return profile.lanes;
+  const wanted = Math.min(Math.max(length, 32), 256, profile.maxInvocations);
+  return 2 ** Math.floor(Math.log2(wanted));
+}
+
+function lowerTeam(
+  program: LineProgram,
+  view: AxisView,
+  profile: AdapterProfile,
+  epilogue: Epilogue,
+): Lowering {
+  const vector = view.size % 4 === 0;
+  const T = vector ? "vec4f" : "f32";
+  const lines = view.outer;
+  const length = view.size / (vector ? 4 : 1);
+  const elements = program.inputs.filter(({ kind }) => kind === "element").length;
+  const TEAM = teamSize(length, profile);
+  const chunks = Math.ceil(length / TEAM);
+  const grid = grid1d(lines, profile.maxGrid);
+  const declared = declare(program, { element: T, axis: T, line: "f32" });
+  const source = expand(team, {
+    size: view.size,
+    inputs: program.inputs,
+    reductions: program.reductions,
+    result: program.result,
+    lineOutputs: program.lineOutputs ?? [],
+    declarations: declared.join("\n") + "\n" + epilogue.declarations(declared.length),
+    epilogue,
+    vector,
+    lines,
+    spill: grid[0] * grid[1] > lines,
+    gridX: grid[0],
+    subgroups: profile.class === "cpu",
+    CHUNKS: chunks * elements <= REGISTERS ? chunks : 0,
+    TEAM,
+  });
+  return finishLowering(program, view, source, grid);
+}
+
+/**
+ * Lowers `program` on the lines of `view`: a subgroup or workgroup shares a line that is contiguous
+ * and long; else each invocation has lines of its own.
+ */
+export function lowerLines(
+  program: LineProgram,
+  view: AxisView,
+  profile: AdapterProfile,
+  epilogue: Epilogue = IDENTITY,
+): Lowering {
+  const alone = view.inner > 1 || view.size <= 16 || (profile.class === "cpu" && !profile.lanes);
+  return (alone ? lowerSingle : lowerTeam)(program, view, profile, epilogue);
+}

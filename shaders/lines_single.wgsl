@@ -1,0 +1,65 @@
+// Each invocation reduces one line, or four that lie side by side (VECTOR), `inner` apart. KEEP holds
+// the line in registers.
+${declarations}
+# const T = vector ? "vec4f" : "f32";
+# const V = vector ? 4 : 1;
+# const INNER = inner / V;
+# const elements = inputs.filter((input) => input.kind === "element");
+# const axes = inputs.filter((input) => input.kind === "axis");
+@compute @workgroup_size(${TEAM})
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let line = (group.y * ${gridX}u + group.x) * ${TEAM}u + lane;
+  if (line >= ${lines}u) { return; }
+  let base = (line / ${INNER}u) * ${size * INNER}u + line % ${INNER}u;
+  # for (const { name } of inputs.filter((input) => input.kind === "line")) {
+  let ${name} = ${name}_data[line];
+  # }
+  # if (keep) {
+  #   for (let n = 0; n < size; n++) {
+  #     for (const { name } of elements) {
+  let ${name}_${n} = ${name}_data[base + ${n * INNER}u];
+  #     }
+  #   }
+  # }
+  # const each = (reads, body) => {
+  #   if (keep) {
+  #     for (let n = 0; n < size; n++) {
+  {
+  #       for (const { name } of elements) {
+    let ${name} = ${name}_${n};
+  #       }
+  #       for (const { name } of axes.filter((axis) => reads.includes(axis.name))) {
+    let ${name} = ${name}_data[${n}u];
+  #       }
+  #       body(`(base + ${n * INNER}u)`);
+  }
+  #     }
+  #   } else {
+  for (var n = 0u; n < ${size}u; n++) {
+  #     for (const { name } of elements) {
+    let ${name} = ${name}_data[base + n * ${INNER}u];
+  #     }
+  #     for (const { name } of axes.filter((axis) => reads.includes(axis.name))) {
+    let ${name} = ${name}_data[n];
+  #     }
+  #     body(`(base + n * ${INNER}u)`);
+  }
+  #   }
+  # };
+  # for (const { name, kind, term, finish } of reductions) {
+  var ${name}_all = ${T}(${kind === "max" ? "-3.4028234e38" : "0.0"});
+  #   each(term, () => {
+    ${name}_all = ${kind === "max" ? "max(" + name + "_all, " + term + ")" : name + "_all + " + term};
+  #   });
+  let ${name} = ${finish(name + "_all")};
+  # }
+  # each(result, (index) => {
+  #   const applied = epilogue.apply(vector ? `(${index} * 4u)` : index, "value", V);
+    let value = ${result};
+    ${applied.statements}
+    out[${index}] = ${applied.value};
+  # });
+  # for (const { name, value } of lineOutputs) {
+  ${name}_out[line] = ${value};
+  # }
+}
