@@ -36,8 +36,8 @@ export interface LineProgram {
   readonly lineOutputs?: readonly { readonly name: string; readonly value: string }[];
 }
 
-/** Values that an invocation keeps of its line, before it reads the line again instead. */
-const REGISTERS = 32;
+/** Values of its line that an invocation keeps in variables; more of them compile too slowly. */
+const NAMED = 8;
 const SINGLE_TEAM = 64;
 
 function declare(program: LineProgram, types: Record<LineInput["kind"], string>): string[] {
@@ -88,7 +88,7 @@ function lowerSingle(
     epilogue,
     vector,
     lines,
-    keep: view.size * elements * (vector ? 4 : 1) <= REGISTERS,
+    named: view.size * elements <= 2 * NAMED,
     gridX: grid[0],
     TEAM: SINGLE_TEAM,
   });
@@ -129,7 +129,8 @@ function lowerTeam(
     spill: grid[0] * grid[1] > lines,
     gridX: grid[0],
     subgroups: profile.class === "cpu",
-    CHUNKS: chunks * elements <= REGISTERS ? chunks : 0,
+    CHUNKS: chunks,
+    named: chunks * elements <= NAMED,
     TEAM,
   });
   return finishLowering(program, view, source, grid);

@@ -1,5 +1,5 @@
-// Each invocation reduces one line, or four that lie side by side (VECTOR), `inner` apart. KEEP holds
-// the line in registers.
+// Each invocation reduces one line, or four that lie side by side (`vector`), with elements `inner`
+// apart. `named` keeps the line in variables.
 ${declarations}
 # const T = vector ? "vec4f" : "f32";
 # const V = vector ? 4 : 1;
@@ -14,7 +14,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   # for (const { name } of inputs.filter((input) => input.kind === "line")) {
   let ${name} = ${name}_data[line];
   # }
-  # if (keep) {
+  # if (named) {
   #   for (let n = 0; n < size; n++) {
   #     for (const { name } of elements) {
   let ${name}_${n} = ${name}_data[base + ${n * INNER}u];
@@ -22,7 +22,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   #   }
   # }
   # const each = (reads, body) => {
-  #   if (keep) {
+  #   if (named) {
   #     for (let n = 0; n < size; n++) {
   {
   #       for (const { name } of elements) {

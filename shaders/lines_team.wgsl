@@ -1,5 +1,6 @@
 // A team of TEAM invocations (one subgroup, or one workgroup with a tree in workgroup memory) reduces
-// one line that lies contiguous in memory. CHUNKS > 0 keeps the line in registers; 0 loops over it.
+// one line that lies contiguous in memory, CHUNKS values an invocation. `named` keeps them in variables;
+// else each pass reads the line again.
 ${declarations}
 # if (!subgroups) {
 var<workgroup> tree: array<f32, ${TEAM}>;
@@ -20,44 +21,57 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   # for (const { name } of inputs.filter((input) => input.kind === "line")) {
   let ${name} = ${name}_data[line];
   # }
-  # for (let c = 0; c < CHUNKS; c++) {
-  #   const last = ragged && c === CHUNKS - 1;
-  #   const own = "lane + " + c * TEAM + "u";
-  let n_${c} = ${last ? "min(" + own + ", " + (N - 1) + "u)" : own};
-  #   for (const { name } of elements) {
+  # if (!named) {
+  // Not a constant, or the compiler would unroll the loops after all.
+  let count = ${CHUNKS}u + group.z;
+  # }
+  # if (named) {
+  #   for (let c = 0; c < CHUNKS; c++) {
+  #     const own = "lane + " + c * TEAM + "u";
+  let n_${c} = ${ragged && c === CHUNKS - 1 ? "min(" + own + ", " + (N - 1) + "u)" : own};
+  #     for (const { name } of elements) {
   let ${name}_${c} = ${name}_data[base + n_${c}];
+  #     }
   #   }
   # }
+  # // Runs `body` for each chunk with the element's names in scope; past the end, not at all.
+  # const each = (reads, body) => {
+  #   const used = axes.filter((axis) => reads.includes(axis.name));
+  #   for (let c = 0; named && c < CHUNKS; c++) {
+  #     const guard = ragged && c === CHUNKS - 1 ? `if (lane + ${c * TEAM}u < ${N}u) ` : "";
+  ${guard}{
+    let n = n_${c};
+  #     for (const { name } of elements) {
+    let ${name} = ${name}_${c};
+  #     }
+  #     for (const { name } of used) {
+    let ${name} = ${name}_data[n];
+  #     }
+  #     body();
+  }
+  #   }
+  #   if (!named) {
+  for (var c = 0u; c < count; c++) {
+    let n = lane + c * ${TEAM}u;
+  #     if (ragged) {
+    if (n >= ${N}u) { break; }
+  #     }
+  #     for (const { name } of elements) {
+    let ${name} = ${name}_data[base + n];
+  #     }
+  #     for (const { name } of used) {
+    let ${name} = ${name}_data[n];
+  #     }
+  #     body();
+  }
+  #   }
+  # };
   # for (const { name, kind, term, finish } of reductions) {
-  #   const neutral = kind === "max" ? `${T}(-3.4028234e38)` : `${T}(0.0)`;
   #   const combine = (a, b) => kind === "max" ? `max(${a}, ${b})` : `${a} + ${b}`;
-  var ${name}_sum = ${neutral};
-  #   for (let c = 0; c < CHUNKS; c++) {
-  {
-  #     for (const input of elements) {
-    let ${input.name} = ${input.name}_${c};
-  #     }
-  #     for (const input of axes.filter((axis) => term.includes(axis.name))) {
-    let ${input.name} = ${input.name}_data[n_${c}];
-  #     }
-  #     if (ragged && c === CHUNKS - 1) {
-    ${name}_sum = select(${name}_sum, ${combine(name + "_sum", term)}, lane + ${c * TEAM}u < ${N}u);
-  #     } else {
+  var ${name}_sum = ${T}(${kind === "max" ? "-3.4028234e38" : "0.0"});
+  #   each(term, () => {
     ${name}_sum = ${combine(name + "_sum", term)};
-  #     }
-  }
-  #   }
-  #   if (!CHUNKS) {
-  for (var n = lane; n < ${N}u; n += ${TEAM}u) {
-  #     for (const input of elements) {
-    let ${input.name} = ${input.name}_data[base + n];
-  #     }
-  #     for (const input of axes.filter((axis) => term.includes(axis.name))) {
-    let ${input.name} = ${input.name}_data[n];
-  #     }
-    ${name}_sum = ${combine(name + "_sum", term)};
-  }
-  #   }
+  #   });
   #   const part = (i) => `${name}_sum.${"xyzw"[i]}`;
   #   if (vector) {
   var ${name}_all = ${combine(combine(part(0), part(1)), combine(part(2), part(3)))};
@@ -81,37 +95,12 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   #   }
   let ${name} = ${finish(name + "_all")};
   # }
-  # const store = (n) => {
-  #   const applied = epilogue.apply(vector ? `((base + ${n}) * 4u)` : `(base + ${n})`, "value", V);
+  # each(result, () => {
+  #   const applied = epilogue.apply(vector ? "((base + n) * 4u)" : "(base + n)", "value", V);
     let value = ${result};
     ${applied.statements}
-    out[base + ${n}] = ${applied.value};
-  # };
-  # for (let c = 0; c < CHUNKS; c++) {
-  #   if (ragged && c === CHUNKS - 1) {
-  if (lane + ${c * TEAM}u < ${N}u)
-  #   }
-  {
-  #   for (const input of elements) {
-    let ${input.name} = ${input.name}_${c};
-  #   }
-  #   for (const input of axes) {
-    let ${input.name} = ${input.name}_data[n_${c}];
-  #   }
-  #   store(`n_${c}`);
-  }
-  # }
-  # if (!CHUNKS) {
-  for (var n = lane; n < ${N}u; n += ${TEAM}u) {
-  #   for (const input of elements) {
-    let ${input.name} = ${input.name}_data[base + n];
-  #   }
-  #   for (const input of axes) {
-    let ${input.name} = ${input.name}_data[n];
-  #   }
-  #   store("n");
-  }
-  # }
+    out[base + n] = ${applied.value};
+  # });
   # for (const { name, value } of lineOutputs) {
   if (lane == 0u) { ${name}_out[line] = ${value}; }
   # }
