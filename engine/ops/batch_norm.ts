@@ -1,0 +1,57 @@
+/** Batch normalisation over batch and space. */
+import type { Tensor } from "../tensor.ts";
+import { add, detach, mul, rsqrt, square, sub } from "./elementwise.ts";
+import { reshape } from "./movement.ts";
+import { mean } from "./statistics.ts";
+
+/** Statistics per channel, [C] each. */
+export interface RunningStats {
+  readonly mean: Tensor;
+  readonly variance: Tensor;
+}
+
+/** Options of {@link batchNorm2d}. */
+export interface BatchNormOptions {
+  /** Normalise with the statistics of this batch and move the running ones towards them. */
+  readonly training: boolean;
+  readonly momentum?: number;
+  readonly eps?: number;
+}
+
+/**
+ * Normalises each channel of [B, C, H, W] and applies weight and bias [C].
+ *
+ * @returns the result, and the running statistics after it (those given, when not training). The
+ * normalisation takes the biased variance, the running one the unbiased, as in PyTorch.
+ * @throws {RangeError} when training on one value per channel.
+ */
+export function batchNorm2d(
+  x: Tensor,
+  weight: Tensor,
+  bias: Tensor,
+  running: RunningStats,
+  { training, momentum = 0.1, eps = 1e-5 }: BatchNormOptions,
+): { out: Tensor; running: RunningStats } {
+  const [batch, channels, height, width] = x.shape;
+  const perChannel = (v: Tensor) => reshape(v, [1, channels, 1, 1]);
+  const apply = (center: Tensor, variance: Tensor) => {
+    const scale = mul(rsqrt(add(variance, eps)), perChannel(weight));
+    return add(mul(sub(x, center), scale), perChannel(bias));
+  };
+  if (!training) {
+    return { out: apply(perChannel(running.mean), perChannel(running.variance)), running };
+  }
+  const count = batch * height * width;
+  if (count < 2) throw new RangeError("batchNorm2d: training needs two values per channel.");
+  const center = mean(x, [0, 2, 3], true);
+  const variance = mean(square(sub(x, center)), [0, 2, 3], true);
+  const move = (old: Tensor, now: Tensor) =>
+    add(mul(old, 1 - momentum), mul(detach(reshape(now, [channels])), momentum));
+  return {
+    out: apply(center, variance),
+    running: {
+      mean: move(running.mean, center),
+      variance: move(running.variance, mul(variance, count / (count - 1))),
+    },
+  };
+}
