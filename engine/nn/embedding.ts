@@ -1,0 +1,19 @@
+import { indexSelect, type Tensor } from "../mod.ts";
+import { type Initialiser, Parameter } from "./parameter.ts";
+import { normal } from "./initialisers.ts";
+import { Module } from "./module.ts";
+
+/** A table of vectors, [count, dim], drawn from N(0, 1) unless another initialiser is given. */
+export class Embedding extends Module {
+  readonly weight: Parameter;
+
+  constructor(count: number, dim: number, initialiser: Initialiser = normal()) {
+    super();
+    this.weight = new Parameter([count, dim], initialiser);
+  }
+
+  /** Rows of the table for an integer vector [n]: [n, dim]. */
+  forward(index: Tensor): Tensor {
+    return indexSelect(this.weight, 0, index);
+  }
+}

@@ -1,0 +1,72 @@
+import { batchNorm2d, layerNorm, layerNorm2d, type Tensor } from "../mod.ts";
+import { constant } from "./initialisers.ts";
+import { Module } from "./module.ts";
+import { Parameter } from "./parameter.ts";
+import type { Training } from "./training.ts";
+
+/** Layer normalisation over the last dimension. */
+export class LayerNorm extends Module {
+  readonly weight: Parameter;
+  readonly bias: Parameter;
+
+  constructor(dim: number, private readonly eps = 1e-5) {
+    super();
+    this.weight = new Parameter([dim], constant(1));
+    this.bias = new Parameter([dim], constant(0));
+  }
+
+  /** [..., dim] to [..., dim]. */
+  forward(x: Tensor): Tensor {
+    return layerNorm(x, this.weight, this.bias, this.eps);
+  }
+}
+
+/** Layer normalisation over the channels of [B, C, H, W], at every position by itself. */
+export class LayerNorm2d extends Module {
+  readonly weight: Parameter;
+  readonly bias: Parameter;
+
+  constructor(channels: number, private readonly eps = 1e-6) {
+    super();
+    this.weight = new Parameter([channels], constant(1));
+    this.bias = new Parameter([channels], constant(0));
+  }
+
+  /** [B, C, H, W] to [B, C, H, W]. */
+  forward(x: Tensor): Tensor {
+    return layerNorm2d(x, this.weight, this.bias, this.eps);
+  }
+}
+
+/** Batch normalisation of [B, C, H, W] with running statistics. */
+export class BatchNorm2d extends Module {
+  readonly weight: Parameter;
+  readonly bias: Parameter;
+  readonly running_mean: Parameter;
+  readonly running_var: Parameter;
+
+  constructor(channels: number, private readonly eps = 1e-5, private readonly momentum = 0.1) {
+    super();
+    this.weight = new Parameter([channels], constant(1));
+    this.bias = new Parameter([channels], constant(0));
+    this.running_mean = new Parameter([channels], constant(0), false);
+    this.running_var = new Parameter([channels], constant(1), false);
+  }
+
+  /**
+   * Normalises with the running statistics, or, given a {@link Training}, with those of the batch;
+   * then the moved running statistics are handed to `training.update`.
+   */
+  forward(x: Tensor, training?: Training): Tensor {
+    const { out, running } = batchNorm2d(
+      x,
+      this.weight,
+      this.bias,
+      { mean: this.running_mean, variance: this.running_var },
+      { training: training !== undefined, momentum: this.momentum, eps: this.eps },
+    );
+    training?.update(this.running_mean, running.mean);
+    training?.update(this.running_var, running.variance);
+    return out;
+  }
+}

@@ -1,0 +1,30 @@
+import { dropout, full, type Tensor, xor } from "../mod.ts";
+import type { Parameter } from "./parameter.ts";
+
+/**
+ * What a forward pass in training mode needs beyond its inputs: randomness for dropout, and a place
+ * for new values of buffers. Modules that are not given one run in evaluation mode.
+ */
+export class Training {
+  /** New values of buffers (running statistics), to be stored after the step. */
+  readonly updates = new Map<Parameter, Tensor>();
+  private draws = 0;
+
+  /** @param key u32 [2], data that the caller changes from step to step. */
+  constructor(private readonly key: Tensor) {}
+
+  /** A key that no other call on this object gets, the same in every run of the same graph. */
+  nextKey(): Tensor {
+    return xor(this.key, full([2], ++this.draws, "u32"));
+  }
+
+  /** Zeroes elements with probability `rate` and scales the others by 1 / (1 - rate). */
+  dropout(x: Tensor, rate: number): Tensor {
+    return rate === 0 ? x : dropout(x, rate, this.nextKey());
+  }
+
+  /** Records the new value of a buffer. */
+  update(buffer: Parameter, value: Tensor): void {
+    this.updates.set(buffer, value);
+  }
+}
