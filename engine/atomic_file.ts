@@ -1,0 +1,45 @@
+/** Files that are either complete or not there: written under another name, then renamed. */
+import { UserError } from "./errors.ts";
+
+/**
+ * Writes `chunks` to `path` so that a reader, or a process that is killed, never sees half a file.
+ *
+ * @throws {UserError} where the disk is full or the folder is missing or not writable; what was at
+ * `path` before is then still there, and nothing else is left behind.
+ */
+export async function writeFileAtomically(
+  path: string,
+  chunks: Iterable<Uint8Array>,
+): Promise<void> {
+  const temporary = `${path}.${Deno.pid}.tmp`;
+  try {
+    await writeChunks(temporary, chunks);
+    await Deno.rename(temporary, path);
+  } catch (error) {
+    await Deno.remove(temporary).catch(() => {});
+    throw explain(error, path);
+  }
+}
+
+async function writeChunks(path: string, chunks: Iterable<Uint8Array>): Promise<void> {
+  using file = await Deno.open(path, { write: true, create: true, truncate: true });
+  for (const chunk of chunks) {
+    for (let done = 0; done < chunk.length;) done += await file.write(chunk.subarray(done));
+  }
+  // The rename may reach the disk before the data does, unless the data is there already.
+  await file.syncData();
+}
+
+const REASONS: Readonly<Record<string, string>> = {
+  ENOSPC: "the disk is full",
+  EDQUOT: "the disk quota is used up",
+  ENOENT: "its folder does not exist",
+  ENOTDIR: "a part of the path is not a folder",
+  EACCES: "permission is denied",
+  EROFS: "the file system is read-only",
+};
+
+function explain(error: unknown, path: string): unknown {
+  const reason = REASONS[(error as { code?: string }).code ?? ""];
+  return reason ? new UserError(`Cannot write ${path}: ${reason}.`, { cause: error }) : error;
+}
