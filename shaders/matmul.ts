@@ -1,0 +1,67 @@
+/** The matmul kernels. */
+import type { AdapterProfile } from "../engine/device.ts";
+import { type Epilogue, IDENTITY, type Lowering } from "./kernel.ts";
+import { lowerProduct } from "./matmul_product.ts";
+
+/** a [batchA, m, k] (or [batchA, k, m]) times b [batchB, k, n] (or [batchB, n, k]). */
+export interface MatmulShape {
+  /** Equal to `batchB`, or one of them is 1: that factor is used for the whole batch. */
+  readonly batchA: number;
+  readonly batchB: number;
+  readonly m: number;
+  readonly k: number;
+  readonly n: number;
+  readonly transA: boolean;
+  readonly transB: boolean;
+}
+
+/**
+ * Kernels of C[max(batchA, batchB), m, n] = a b: inputs a and b, output C. The epilogue sees flat
+ * indices of C.
+ *
+ * @throws {RangeError} where the batches do not agree.
+ */
+export function lowerMatmul(
+  shape: MatmulShape,
+  profile: AdapterProfile,
+  epilogue: Epilogue = IDENTITY,
+): Lowering {
+  const { batchA, batchB, k, n, transA, transB } = shape;
+  if (batchA !== batchB && batchA !== 1 && batchB !== 1) {
+    throw new RangeError(`matmul: batches of ${batchA} and ${batchB} do not broadcast.`);
+  }
+  // One right factor for the whole batch: the batch is more rows of the left one.
+  const fold = batchB === 1 && !transA;
+  const m = fold ? shape.m * batchA : shape.m;
+  const batch = fold ? 1 : Math.max(batchA, batchB);
+  const base = (batches: number, size: number) => (z: string) =>
+    batches === 1 || batch === 1 ? "0u" : `${z} * ${size}u`;
+  const label = `matmul ${batch}x${m}x${k}x${n}${transA ? " A^T" : ""}${transB ? " B^T" : ""}`;
+  return lowerProduct(
+    {
+      label,
+      batch,
+      reduce: 1,
+      m,
+      n,
+      k,
+      lhs: {
+        arg: "in0",
+        contiguous: transA ? "outer" : "k",
+        stride: transA ? m : k,
+        base: base(batchA, shape.m * k),
+        aligned: (shape.m * k) % 4 === 0 || batchA === 1 || batch === 1,
+      },
+      rhs: {
+        arg: "in1",
+        contiguous: transB ? "k" : "outer",
+        stride: transB ? k : n,
+        base: base(batchB, k * n),
+        aligned: (k * n) % 4 === 0 || batchB === 1,
+      },
+      out: "out0",
+    },
+    profile,
+    epilogue,
+  );
+}

@@ -1,0 +1,46 @@
+/** A batched product C[z, m, n] = sum over k of lhs(z, m, k) * rhs(z, k, n), described. */
+import type { Arg } from "./kernel.ts";
+
+/** One factor: where its element (outer, k) of batch z lies. Outer is m on the left, n on the right. */
+export interface Operand {
+  readonly arg: Arg;
+  /** The index whose neighbours are adjacent in memory. */
+  readonly contiguous: "k" | "outer";
+  /** Elements between neighbours along the other index. */
+  readonly stride: number;
+  /** WGSL `u32` expression of the first element of batch `z`. */
+  readonly base: (z: string) => string;
+  /** Whether every base is a multiple of 4 elements. */
+  readonly aligned: boolean;
+  /**
+   * Instead of a matrix in memory: WGSL declaring `fn <name>Element(base: u32, outer: u32, k: u32) ->
+   * f32`, called for any outer and for k in range (workgroup-memory schedule only).
+   */
+  readonly gather?: (name: string) => string;
+}
+
+/** A batched product. */
+export interface Product {
+  readonly label: string;
+  readonly batch: number;
+  /** Every `batch / reduce` apart batches are added up; 1 where each gives a result. */
+  readonly reduce: number;
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  readonly lhs: Operand;
+  readonly rhs: Operand;
+  readonly out: Arg;
+}
+
+/** How the k dimension is cut: part s covers `[s * chunk, min(k, (s + 1) * chunk))`. */
+export interface Parts {
+  readonly count: number;
+  readonly chunk: number;
+}
+
+/** Whether four neighbours of the operand can be loaded as one vec4, given the contiguous size. */
+export function vectorLoads(operand: Operand, k: number, outer: number): boolean {
+  const size = operand.contiguous === "k" ? k : outer;
+  return operand.aligned && !operand.gather && size % 4 === 0 && operand.stride % 4 === 0;
+}

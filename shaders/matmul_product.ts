@@ -1,0 +1,93 @@
+/**
+ * Batched products: what matmul and some convolutions come down to. Cuts a long k into parts that a
+ * second dispatch adds up, so that few tiles still keep the whole adapter busy (in a fixed order:
+ * results are repeatable).
+ */
+import type { AdapterProfile } from "../engine/device.ts";
+import { type Arg, type Epilogue, IDENTITY, type Lowering, type Step, storage } from "./kernel.ts";
+import { cpuProduct, type CpuTile, cpuTile } from "./matmul_cpu.ts";
+import { gpuProduct, type GpuTile, gpuTile } from "./matmul_gpu.ts";
+import type { Parts, Product } from "./matmul_operand.ts";
+import { storeFunction, tiles } from "./matmul_store.ts";
+import { expand } from "./template.ts";
+import reduceSource from "./matmul_reduce.wgsl" with { type: "text" };
+
+const ENOUGH_WORKGROUPS = { cpu: 12, gpu: 128 };
+const SHORTEST_PART = { cpu: 256, gpu: 256 };
+
+function cut(product: Product, tileCount: number, unit: number, profile: AdapterProfile): Parts {
+  const { m, n, k, batch } = product;
+  const wanted = Math.ceil(ENOUGH_WORKGROUPS[profile.class] / tileCount);
+  const longEnough = Math.floor(k / SHORTEST_PART[profile.class]);
+  const fitting = Math.floor(profile.maxBindingBytes / (batch * m * n * 4));
+  const count = Math.max(1, Math.min(wanted, longEnough, fitting));
+  const chunk = Math.ceil(Math.ceil(k / count) / unit) * unit;
+  return { count: Math.ceil(k / chunk), chunk };
+}
+
+/**
+ * The dispatches of a product.
+ *
+ * @param firstScratch index of the first scratch buffer that the lowering may use.
+ */
+export function lowerProduct(
+  product: Product,
+  profile: AdapterProfile,
+  epilogue: Epilogue,
+  firstScratch = 0,
+): Lowering {
+  const { batch, reduce, m, n } = product;
+  const tile: CpuTile | GpuTile = profile.class === "cpu"
+    ? cpuTile(product, profile)
+    : gpuTile(product, profile);
+  const parts = cut(product, tile.count, tile.unit, profile);
+  const generate = (target: Product, last: Epilogue): Step =>
+    tile.class === "cpu"
+      ? cpuProduct(target, tile, parts, profile, last)
+      : gpuProduct(target, tile, parts, profile, last);
+  const terms = parts.count * reduce;
+  if (terms === 1) return { steps: [generate(product, epilogue)] };
+  const bytes = parts.count * batch * m * n * 4;
+  if (bytes > profile.maxBindingBytes) {
+    throw new RangeError(
+      `${product.label}: ${bytes} bytes of partial sums exceed a binding of ` +
+        `${profile.maxBindingBytes} bytes; use a smaller batch.`,
+    );
+  }
+  const partial: Arg = `tmp${firstScratch}`;
+  const size = (batch / reduce) * m * n;
+  return {
+    scratch: [bytes],
+    steps: [
+      generate({ ...product, out: partial }, IDENTITY),
+      sumParts(product, partial, terms, size, profile, epilogue),
+    ],
+  };
+}
+
+function sumParts(
+  product: Product,
+  partial: Arg,
+  terms: number,
+  size: number,
+  profile: AdapterProfile,
+  epilogue: Epilogue,
+): Step {
+  const width = size % 4 === 0 ? 4 : 1;
+  const workgroup = profile.class === "cpu" ? 8 : 64;
+  const { grid, decode } = tiles(Math.ceil(size / width / workgroup), profile.maxGrid);
+  const source = expand(reduceSource, {
+    bindings: storage(0, "partial", width === 4 ? "vec4f" : "f32") +
+      storeFunction(epilogue, 1, width),
+    decode,
+    workgroup,
+    terms,
+    width,
+    count: size / width,
+    zero: width === 4 ? "vec4f()" : "0.0",
+  });
+  return {
+    kernel: { label: `${product.label} sum of ${terms} parts`, source, grid },
+    args: [partial, product.out, "epilogue"],
+  };
+}

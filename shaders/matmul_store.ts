@@ -1,0 +1,35 @@
+/** What the product and convolution kernels share: tile numbering and the store with its epilogue. */
+import { type Epilogue, grid1d, storage } from "./kernel.ts";
+
+/**
+ * WGSL of binding `binding`, named `result`, and of `put(index, value)`, which stores there what the
+ * epilogue makes of a value (`f32`, or `vec4f` for width 4, where `index` is a multiple of 4).
+ */
+export function storeFunction(epilogue: Epilogue, binding: number, width: 1 | 4): string {
+  const type = width === 4 ? "vec4f" : "f32";
+  const done = epilogue.apply("index", "value", width);
+  return `${storage(binding, "result", type)}
+${epilogue.declarations(binding + 1)}
+fn put(index: u32, value: ${type}) {
+  ${done.statements}
+  result[index${width === 4 ? " / 4u" : ""}] = ${done.value};
+}`;
+}
+
+/** Workgroups numbered in one sequence, whatever the adapter's limit for a grid dimension is. */
+export interface Tiles {
+  readonly grid: [number, number, number];
+  /** WGSL statements that define `tile` from `group: vec3u` and leave surplus workgroups. */
+  readonly decode: string;
+}
+
+/** Lays `count` workgroups out on the grid. */
+export function tiles(count: number, maxGrid: number): Tiles {
+  const grid = grid1d(count, maxGrid);
+  if (grid[1] === 1) return { grid, decode: "let tile = group.x;" };
+  return {
+    grid,
+    decode: `let tile = group.x + group.y * ${grid[0]}u;
+  if (tile >= ${count}u) { return; }`,
+  };
+}
