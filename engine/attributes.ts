@@ -20,6 +20,7 @@ export interface UnaryAttributes {
   sigmoid: None;
   erf: None;
   softplus: None;
+  relu: None;
   /** Reinterprets the bits of the element. */
   bitcast: { readonly to: DType };
   cast: { readonly to: DType };

@@ -75,15 +75,29 @@ export async function findAdapter(): Promise<GPUAdapter | null> {
 }
 
 /**
- * Opens the best adapter. `SSS_SCHEDULE` (`cpu`, `gpu`, `cpu-nosubgroup`, `gpu-nosubgroup`) overrides
- * the schedules that the adapter would get: every schedule must be right on every adapter.
+ * The profile of an opened adapter, or the one whose schedules `schedule` names (`cpu`, `gpu`,
+ * `cpu-nosubgroup`, `gpu-nosubgroup`): every schedule must be right on every adapter.
+ */
+export function profileFor(device: Device, schedule: string | undefined): AdapterProfile {
+  if (!schedule) return device.profile;
+  const [forced, flag] = schedule.split("-");
+  if ((forced !== "cpu" && forced !== "gpu") || (flag && flag !== "nosubgroup")) {
+    throw new Error(
+      `The schedule "${schedule}" is unknown; it may be cpu, gpu, cpu-nosubgroup or gpu-nosubgroup.`,
+    );
+  }
+  return { ...device.profile, class: forced, lanes: flag ? 0 : device.profile.lanes };
+}
+
+/**
+ * Opens the best adapter, with the schedules of `SSS_SCHEDULE` where that is set.
  *
  * @throws {NoAdapterError} where WebGPU finds no adapter.
  */
 export async function openDevice(
   schedule: string | undefined = Deno.env.get("SSS_SCHEDULE"),
 ): Promise<Device> {
-  const adapter = await findAdapter();
+  const adapter = await navigator.gpu?.requestAdapter({ powerPreference: "high-performance" });
   if (!adapter) throw new NoAdapterError("No WebGPU adapter was found on this machine.");
   const [gpu, subgroups] = await requestDevice(adapter);
   const info = adapter.info as GPUAdapterInfo & { isFallbackAdapter?: boolean };
@@ -91,19 +105,13 @@ export async function openDevice(
   const fixed = size > 0 && size === (info.subgroupMaxSize ?? 0);
   const software = info.isFallbackAdapter === true ||
     /llvmpipe|swiftshader/i.test(info.description);
-  const [forced, flag] = (schedule ?? "").split("-");
-  if (forced && forced !== "cpu" && forced !== "gpu") {
-    throw new Error(
-      `SSS_SCHEDULE is "${schedule}"; it may be cpu, gpu, cpu-nosubgroup, gpu-nosubgroup.`,
-    );
-  }
-  return {
+  const own: Device = {
     gpu,
     name: info.description || info.vendor || "unnamed adapter",
     offsetAlignment: gpu.limits.minStorageBufferOffsetAlignment,
     profile: {
-      class: forced ? forced as "cpu" | "gpu" : software ? "cpu" : "gpu",
-      lanes: subgroups && fixed && flag !== "nosubgroup" ? size : 0,
+      class: software ? "cpu" : "gpu",
+      lanes: subgroups && fixed ? size : 0,
       maxInvocations: gpu.limits.maxComputeInvocationsPerWorkgroup,
       workgroupBytes: gpu.limits.maxComputeWorkgroupStorageSize,
       maxBindings: gpu.limits.maxStorageBuffersPerShaderStage,
@@ -111,6 +119,7 @@ export async function openDevice(
       maxGrid: gpu.limits.maxComputeWorkgroupsPerDimension,
     },
   };
+  return { ...own, profile: profileFor(own, schedule) };
 }
 
 let shared: Promise<Device> | undefined;

@@ -26,6 +26,8 @@ export class Tensor {
   storage: Storage | undefined;
   /** Host values of a leaf that is uploaded with each run that reads it. */
   host: TypedArray | undefined;
+  /** Host values that never change: uploaded once and kept in GPU memory. */
+  resident = false;
 
   constructor(
     readonly op: Primitive,
@@ -72,6 +74,13 @@ export function tensor(data: TypedArray | readonly number[], shape?: Shape): Ten
   }
   const leaf = node("leaf", {}, [], sizes, dtypeOf(values));
   leaf.host = values;
+  return leaf;
+}
+
+/** A leaf whose host values never change (tables, masks): uploaded once, then kept on the GPU. */
+export function constant(data: TypedArray | readonly number[], shape?: Shape): Tensor {
+  const leaf = tensor(data, shape);
+  leaf.resident = true;
   return leaf;
 }
 

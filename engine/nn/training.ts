@@ -1,4 +1,4 @@
-import { dropout, full, type Tensor, xor } from "../mod.ts";
+import { dropout, foldKey, type Tensor } from "../mod.ts";
 import type { Parameter } from "./parameter.ts";
 
 /**
@@ -15,7 +15,7 @@ export class Training {
 
   /** A key that no other call on this object gets, the same in every run of the same graph. */
   nextKey(): Tensor {
-    return xor(this.key, full([2], ++this.draws, "u32"));
+    return foldKey(this.key, this.draws++);
   }
 
   /** Zeroes elements with probability `rate` and scales the others by 1 / (1 - rate). */

@@ -1,0 +1,315 @@
+/** WGSL of fused elementwise work: values of nodes at an index, one or four elements at a time. */
+import type { Attributes } from "../attributes.ts";
+import { type DType, DTYPES } from "../dtype.ts";
+import { type Shape, stridesOf } from "../shape.ts";
+import type { GraphNode } from "./graph.ts";
+import { binaryCode, castCode, HELPERS, unaryCode } from "./scalar_code.ts";
+
+/** Thrown where four lanes cannot be followed through a movement; the kernel is then made scalar. */
+export class NotVectorisable extends Error {}
+
+/**
+ * How the four lanes of a vector differ: along one dimension of the index by `step`, or along the
+ * flat index; `aligned` where the first lane is at a multiple of 4 and lanes are consecutive.
+ */
+export interface Lanes {
+  readonly dim: number | "flat";
+  readonly step: number;
+  readonly aligned: boolean;
+}
+
+/** An element (or four) of a shape: by flat index, by coordinates, or both. */
+export interface Index {
+  readonly shape: Shape;
+  flat?: string;
+  coords?: string[];
+  readonly lanes: Lanes | null;
+}
+
+/** A WGSL expression; `wide` where it is a vec4. */
+export interface Value {
+  readonly code: string;
+  readonly wide: boolean;
+}
+
+/** Whether a leaf is bound as vec4s or as scalars. */
+export type Access = "vector" | "scalar";
+
+/** Splats a scalar where a vec4 is wanted. */
+export const widen = (v: Value, dtype: DType) => v.wide ? v.code : `vec4<${dtype}>(${v.code})`;
+
+/** Emits statements that compute nodes; equal expressions are computed once. */
+export class Emitter {
+  readonly statements: string[] = [];
+  /** How each leaf is read; a leaf read both ways must be bound as scalars. */
+  readonly accesses = new Map<GraphNode, Access>();
+  readonly helpers: Set<string>;
+  private readonly names = new Map<string, string>();
+  private readonly values = new Map<string, Value>();
+
+  /**
+   * @param leaves nodes that are read from buffers.
+   * @param nameOf the WGSL name of a leaf's binding.
+   * @param forced accesses found necessary by an earlier pass.
+   * @param given values that are already at hand (the accumulator of an epilogue).
+   */
+  constructor(
+    private readonly leaves: ReadonlySet<GraphNode>,
+    private readonly nameOf: (leaf: GraphNode) => string,
+    private readonly forced: ReadonlyMap<GraphNode, Access>,
+    private readonly given: ReadonlyMap<GraphNode, Value> = new Map(),
+    private readonly prefix = "t",
+    helpers = new Set<string>(),
+  ) {
+    this.helpers = helpers;
+  }
+
+  /** Names an expression. */
+  let(code: string): string {
+    if (/^\w+$/.test(code)) return code;
+    let name = this.names.get(code);
+    if (!name) {
+      this.names.set(code, name = `${this.prefix}${this.names.size}`);
+      this.statements.push(`let ${name} = ${code};`);
+    }
+    return name;
+  }
+
+  /** Coordinate `k` of an index. */
+  private coord(ix: Index, k: number): string {
+    if (ix.shape[k] === 1) return "0u";
+    if (ix.coords) return ix.coords[k];
+    if (
+      ix.lanes?.dim === "flat" && !(ix.lanes.aligned && ix.shape[ix.shape.length - 1] % 4 === 0)
+    ) {
+      throw new NotVectorisable();
+    }
+    const strides = stridesOf(ix.shape);
+    const high = strides[k] === 1 ? ix.flat! : `${ix.flat!} / ${strides[k]}u`;
+    const first = ix.shape.slice(0, k).every((size) => size === 1);
+    return this.let(
+      first ? high : strides[k] === 1 ? `${high} % ${ix.shape[k]}u` : `(${high}) % ${ix.shape[k]}u`,
+    );
+  }
+
+  /** The index by coordinates. */
+  private byCoords(ix: Index): { coords: string[]; lanes: Lanes | null } {
+    const coords = ix.shape.map((_, k) => this.coord(ix, k));
+    const lanes = ix.lanes?.dim === "flat" ? { ...ix.lanes, dim: ix.shape.length - 1 } : ix.lanes;
+    return { coords, lanes };
+  }
+
+  /** The flat index, and how far lanes are apart there. */
+  private byFlat(ix: Index): { flat: string; lanes: Lanes | null } {
+    const strides = stridesOf(ix.shape);
+    let lanes = ix.lanes;
+    if (lanes && lanes.dim !== "flat") {
+      const { dim, step, aligned } = lanes;
+      const stride = strides[dim] * step;
+      const even = aligned && stride === 1 && ix.shape[dim] % 4 === 0;
+      lanes = { dim: "flat", step: stride, aligned: even };
+    }
+    if (ix.flat !== undefined) return { flat: ix.flat, lanes };
+    const terms = ix.shape.flatMap((size, k) =>
+      size === 1 || ix.coords![k] === "0u"
+        ? []
+        : [strides[k] === 1 ? ix.coords![k] : `${ix.coords![k]} * ${strides[k]}u`]
+    );
+    return { flat: terms.length === 0 ? "0u" : this.let(terms.join(" + ")), lanes };
+  }
+
+  private load(leaf: GraphNode, ix: Index): Value {
+    const { flat, lanes } = this.byFlat(ix);
+    const name = this.nameOf(leaf);
+    const scalar = () => this.accesses.set(leaf, "scalar");
+    if (!lanes) {
+      scalar();
+      return { code: this.let(`${name}[${flat}]`), wide: false };
+    }
+    if (lanes.step === 1 && lanes.aligned && this.forced.get(leaf) !== "scalar") {
+      if (!this.accesses.has(leaf)) this.accesses.set(leaf, "vector");
+      return { code: this.let(`${name}[${this.let(`${flat} / 4u`)}]`), wide: true };
+    }
+    scalar();
+    const at = (l: number) => {
+      const offset = l * lanes.step;
+      const place = offset === 0
+        ? flat
+        : offset > 0
+        ? `${flat} + ${offset}u`
+        : `${flat} - ${-offset}u`;
+      return `${name}[${place}]`;
+    };
+    return {
+      code: this.let(`vec4<${leaf.dtype}>(${[0, 1, 2, 3].map(at).join(", ")})`),
+      wide: true,
+    };
+  }
+
+  /** The value of `n` at `ix`. */
+  value(n: GraphNode, ix: Index): Value {
+    const given = this.given.get(n);
+    if (given) return given;
+    if (this.leaves.has(n)) return this.load(n, ix);
+    const key = `${n.index}@${ix.flat ?? ""}|${ix.coords?.join(",") ?? ""}|${
+      JSON.stringify(ix.lanes)
+    }`;
+    let value = this.values.get(key);
+    if (!value) this.values.set(key, value = this.compute(n, ix));
+    return value;
+  }
+
+  private compute(n: GraphNode, ix: Index): Value {
+    switch (n.op) {
+      case "constant": {
+        const { value } = n.tensor.attributes as Attributes["constant"];
+        return { code: DTYPES[n.dtype].literal(value), wide: false };
+      }
+      case "iota": {
+        const { flat, lanes } = this.byFlat(ix);
+        if (!lanes) return { code: flat, wide: false };
+        const steps = [0, 1, 2, 3].map((l) => `${(l * lanes.step) >>> 0}u`).join(", ");
+        return { code: this.let(`vec4<u32>(${flat}) + vec4<u32>(${steps})`), wide: true };
+      }
+      case "reshape":
+      case "permute":
+      case "expand":
+      case "slice":
+      case "pad":
+      case "indexSelect":
+      case "detach":
+        return this.move(n, ix);
+      default:
+        return this.arithmetic(n, ix);
+    }
+  }
+
+  private arithmetic(n: GraphNode, ix: Index): Value {
+    const args = n.inputs.map((x) => this.value(x, ix));
+    const wide = args.some((v) => v.wide);
+    const code = args.map((v, i) => wide ? widen(v, n.inputs[i].dtype) : v.code);
+    const bool = (i: number) =>
+      `${code[i]} != ${wide ? `vec4<${n.inputs[i].dtype}>()` : zero(n.inputs[i].dtype)}`;
+    const type = (dtype: DType) => wide ? `vec4<${dtype}>` : dtype;
+    const text = n.op === "where"
+      ? `select(${code[2]}, ${code[1]}, ${bool(0)})`
+      : n.op === "cast"
+      ? castCode(code[0], type(n.dtype))
+      : n.op === "bitcast"
+      ? `bitcast<${type(n.dtype)}>(${code[0]})`
+      : n.inputs.length === 2
+      ? binaryCode(n.op, code[0], code[1], wide, this.helpers)
+      : unaryCode(n.op, code[0], wide, this.helpers);
+    return { code: this.let(text), wide };
+  }
+
+  private move(n: GraphNode, ix: Index): Value {
+    const input = n.inputs[0];
+    const shape = input.shape;
+    if (n.op === "detach") return this.value(input, ix);
+    if (n.op === "reshape") {
+      const { flat, lanes } = this.byFlat(ix);
+      if (lanes && lanes.step !== 1) throw new NotVectorisable();
+      return this.value(input, { shape, flat, lanes });
+    }
+    const { coords, lanes } = this.byCoords(ix);
+    const dim = lanes?.dim as number;
+    if (n.op === "permute") {
+      const { dims } = n.tensor.attributes as Attributes["permute"];
+      const moved: string[] = [];
+      dims.forEach((d, i) => moved[d] = coords[i]);
+      return this.value(input, {
+        shape,
+        coords: moved,
+        lanes: lanes && { ...lanes, dim: dims[dim] },
+      });
+    }
+    if (n.op === "expand") {
+      const moved = coords.map((c, k) => shape[k] === 1 ? "0u" : c);
+      return this.value(input, {
+        shape,
+        coords: moved,
+        lanes: lanes && shape[dim] === 1 ? null : lanes,
+      });
+    }
+    if (n.op === "slice") {
+      const { start, step } = n.tensor.attributes as Attributes["slice"];
+      const moved = coords.map((c, k) => this.affine(c, start[k], step[k]));
+      const shifted = lanes && {
+        dim,
+        step: lanes.step * step[dim],
+        aligned: lanes.aligned && step[dim] === 1 && start[dim] % 4 === 0,
+      };
+      return this.value(input, { shape, coords: moved, lanes: shifted });
+    }
+    if (n.op === "indexSelect") {
+      const { dim: along } = n.tensor.attributes as Attributes["indexSelect"];
+      if (lanes && dim === along) throw new NotVectorisable();
+      const row = this.value(n.inputs[1], {
+        shape: n.inputs[1].shape,
+        flat: coords[along],
+        lanes: null,
+      });
+      const moved = coords.map((c, k) => k === along ? this.let(`u32(${row.code})`) : c);
+      return this.value(input, { shape, coords: moved, lanes });
+    }
+    return this.padded(n, ix, coords, lanes);
+  }
+
+  private affine(coord: string, start: number, step: number): string {
+    if (start === 0 && step === 1) return coord;
+    const scaled = Math.abs(step) === 1 ? coord : `${coord} * ${Math.abs(step)}u`;
+    return this.let(step > 0 ? `${scaled} + ${start}u` : `${start}u - ${scaled}`);
+  }
+
+  private padded(n: GraphNode, ix: Index, coords: string[], lanes: Lanes | null): Value {
+    const { before, after } = n.tensor.attributes as Attributes["pad"];
+    const input = n.inputs[0];
+    const conditions: string[] = [];
+    let wideCondition = false;
+    const moved = coords.map((c, k) => {
+      if (before[k] === 0 && after[k] === 0) return c;
+      // Coordinates before the start wrap around to large numbers, so one comparison serves both ends.
+      const at = before[k] === 0 ? c : this.let(`${c} - ${before[k]}u`);
+      if (lanes && lanes.dim === k) {
+        const steps = [0, 1, 2, 3].map((l) => `${(l * lanes.step) >>> 0}u`).join(", ");
+        const all = this.let(`vec4<u32>(${at}) + vec4<u32>(${steps})`);
+        conditions.push(this.let(`${all} < vec4<u32>(${input.shape[k]}u)`));
+        wideCondition = true;
+      } else conditions.push(this.let(`${at} < ${input.shape[k]}u`));
+      return at;
+    });
+    const shifted = lanes && {
+      ...lanes,
+      aligned: lanes.aligned && before[lanes.dim as number] % 4 === 0,
+    };
+    const value = this.value(input, { shape: input.shape, coords: moved, lanes: shifted });
+    const wide = value.wide || wideCondition;
+    const spread = (c: string, i: number) =>
+      wide && !(wideCondition && this.isWideCondition(i, conditions, lanes, before, after))
+        ? `vec4<bool>(${c})`
+        : c;
+    const joined = conditions.map(spread).join(" & ");
+    const kept = wide ? widen(value, n.dtype) : value.code;
+    const nothing = wide ? `vec4<${n.dtype}>()` : zero(n.dtype);
+    return { code: this.let(`select(${nothing}, ${kept}, ${joined})`), wide };
+  }
+
+  /** Condition `i` belongs to the i-th padded dimension; it is wide where lanes run along it. */
+  private isWideCondition(
+    i: number,
+    _conditions: string[],
+    lanes: Lanes | null,
+    before: readonly number[],
+    after: readonly number[],
+  ): boolean {
+    const padded = before.flatMap((b, k) => b === 0 && after[k] === 0 ? [] : [k]);
+    return lanes !== null && padded[i] === lanes.dim;
+  }
+}
+
+const zero = (dtype: DType) => DTYPES[dtype].literal(0);
+
+/** WGSL of the helper functions that emitted code calls. */
+export const helperSource = (names: Iterable<string>) =>
+  [...names].sort().map((name) => HELPERS[name]).join("\n");

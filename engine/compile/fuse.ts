@@ -1,0 +1,236 @@
+/** Decides which nodes get buffers and kernels, and which are folded into the kernels that read them. */
+import type { Primitive } from "../attributes.ts";
+import type { Graph, GraphNode } from "./graph.ts";
+
+/**
+ * One kernel (or hand-written lowering) to be. `map`: an elementwise kernel that stores `node`;
+ * `part`: the same, storing input `part` of a `cat`; `reduce`: a reduction with its prologue;
+ * `heavy`: a primitive with kernels of its own.
+ */
+export interface Root {
+  readonly kind: "map" | "part" | "reduce" | "heavy";
+  readonly node: GraphNode;
+  /** Which input of a `cat` this stores; 0 otherwise. */
+  readonly part: number;
+  /** Nodes whose buffers the generated code reads. */
+  readonly leaves: Set<GraphNode>;
+  inlined: number;
+  /** The elementwise root that is computed in this root's store. */
+  epilogue: Root | undefined;
+}
+
+const MOVEMENT = new Set<Primitive>([
+  "reshape",
+  "permute",
+  "expand",
+  "slice",
+  "pad",
+  "indexSelect",
+  "detach",
+  "constant",
+  "iota",
+]);
+const REDUCTIONS = new Set<Primitive>(["sum", "amax", "argmax"]);
+const CHEAP = new Set<Primitive>([
+  "neg",
+  "add",
+  "sub",
+  "mul",
+  "abs",
+  "cast",
+  "bitcast",
+  "relu",
+  "lt",
+  "le",
+  "eq",
+]);
+const COMPUTE = new Set<Primitive>([
+  ...CHEAP,
+  ...([
+    "sign",
+    "floor",
+    "exp",
+    "log",
+    "sqrt",
+    "rsqrt",
+    "sin",
+    "cos",
+    "tanh",
+    "sigmoid",
+    "erf",
+  ] as const),
+  ...(["softplus", "div", "pow", "maximum", "minimum", "xor", "shiftRight", "where"] as const),
+]);
+
+/** True for nodes that can be computed inside other kernels. */
+export const isFused = (n: GraphNode) => MOVEMENT.has(n.op) || COMPUTE.has(n.op);
+
+/** The node whose buffer holds the same elements in the same order. */
+export function strip(n: GraphNode): GraphNode {
+  while (n.op === "reshape" || n.op === "detach") n = n.inputs[0];
+  return n;
+}
+
+const isConstant = (n: GraphNode): boolean =>
+  n.op === "constant" || ((n.op === "expand" || n.op === "reshape") && isConstant(n.inputs[0]));
+
+/** Cheap functions of one varying input: recomputing them costs less than storing and loading. */
+const isRecomputable = (n: GraphNode) =>
+  MOVEMENT.has(n.op) || (CHEAP.has(n.op) && n.inputs.filter((x) => !isConstant(x)).length <= 1);
+
+/** Elements that a root's kernel walks over. */
+const iterations = (root: Root) =>
+  root.kind === "map" ? root.node.size : root.node.inputs[root.part].size;
+
+/** Recomputing a broadcast value at every element must cost less than a dispatch of its own. */
+function wasteful(n: GraphNode, root: Root): boolean {
+  if (MOVEMENT.has(n.op)) return false;
+  const extra = iterations(root) - n.size;
+  return iterations(root) > 2 * n.size && extra * (CHEAP.has(n.op) ? 0.25 : 1) > 32768;
+}
+
+const MAX_INLINED = 160;
+
+/** Chooses the roots of `graph`, in the order in which they run. */
+export function fuse(graph: Graph, maxBindings: number): Root[] {
+  const limit = Math.min(maxBindings, 16) - 2;
+  const roots: Root[] = [];
+  const uses = new Map<GraphNode, Set<Root>>();
+  const demanded = new Set<GraphNode>();
+  const makeRoot = (kind: Root["kind"], node: GraphNode, part = 0): Root => {
+    const root: Root = { kind, node, part, leaves: new Set(), inlined: 0, epilogue: undefined };
+    roots.push(root);
+    return root;
+  };
+  const use = (n: GraphNode, root: Root) => {
+    root.leaves.add(n);
+    const users = uses.get(n);
+    if (users) users.add(root);
+    else uses.set(n, new Set([root]));
+  };
+  const demand = (n: GraphNode) => demanded.add(strip(n));
+  const fits = (n: GraphNode, root: Root) => {
+    const added = n.inputs.filter((x) => !root.leaves.has(x)).length;
+    return root.leaves.size - 1 + added <= limit && root.inlined < MAX_INLINED &&
+      !wasteful(n, root);
+  };
+  const visitFused = (n: GraphNode) => {
+    const users = uses.get(n) ?? new Set();
+    const inline = !demanded.has(n) && (users.size <= 1 || isRecomputable(n)) &&
+      [...users].every((root) => MOVEMENT.has(n.op) || fits(n, root));
+    if (!inline) {
+      const root = makeRoot("map", n);
+      for (const x of n.inputs) use(x, root);
+      return;
+    }
+    for (const root of users) {
+      root.leaves.delete(n);
+      root.inlined++;
+      for (const x of n.inputs) use(x, root);
+    }
+  };
+  const visitHeavy = (n: GraphNode) => {
+    if (n.op === "output") {
+      demanded.add(n.inputs[0]);
+    } else if (n.op === "cat") {
+      n.inputs.forEach((x, i) => use(x, makeRoot("part", n, i)));
+    } else if (REDUCTIONS.has(n.op)) {
+      use(n.inputs[0], makeRoot("reduce", n));
+    } else {
+      makeRoot("heavy", n);
+      n.inputs.forEach(demand);
+    }
+  };
+  graph.targets.forEach(demand);
+  for (let i = graph.nodes.length - 1; i >= 0; i--) {
+    const n = graph.nodes[i];
+    if (n.op === "leaf" || !(demanded.has(n) || uses.has(n))) continue;
+    if (isFused(n)) visitFused(n);
+    else visitHeavy(n);
+  }
+  attachEpilogues(graph, roots, uses, demanded);
+  return inRunOrder(roots);
+}
+
+/** Heavy nodes that `root` computes from element by element, in the same flat order. */
+function aligned(root: Root): Set<GraphNode> {
+  const found = new Set<GraphNode>();
+  const moved = new Set<GraphNode>();
+  const seen = new Set<string>();
+  const walk = (n: GraphNode, same: boolean) => {
+    const key = `${n.index}${same}`;
+    if (seen.has(key)) return;
+    seen.add(key);
+    if (root.leaves.has(n)) {
+      (same ? found : moved).add(n);
+      return;
+    }
+    const keeps = COMPUTE.has(n.op) || n.op === "reshape" || n.op === "detach";
+    for (const x of n.inputs) walk(x, same && keeps);
+  };
+  for (const x of root.node.inputs) {
+    walk(x, COMPUTE.has(root.node.op) || root.node.op === "reshape");
+  }
+  for (const n of moved) found.delete(n);
+  return found;
+}
+
+/** Ops whose kernels apply an epilogue to what they store. */
+const WITH_EPILOGUE = new Set<Primitive>([
+  "sum",
+  "amax",
+  "matmul",
+  "conv2d",
+  "conv2dInput",
+  "softmax",
+  "layerNorm",
+]);
+
+function attachEpilogues(
+  graph: Graph,
+  roots: Root[],
+  uses: Map<GraphNode, Set<Root>>,
+  demanded: Set<GraphNode>,
+): void {
+  const owner = new Map<GraphNode, Root>();
+  for (const root of roots) {
+    if (root.kind === "heavy" || root.kind === "reduce") owner.set(root.node, root);
+  }
+  const firstExtraUse = new Map<GraphNode, number>();
+  for (const n of graph.nodes) {
+    for (const x of n.inputs) {
+      if (x.op !== "output") continue;
+      const main = x.inputs[0];
+      firstExtraUse.set(main, Math.min(firstExtraUse.get(main) ?? Infinity, n.index));
+    }
+  }
+  for (const root of roots) {
+    if (root.kind !== "map") continue;
+    const candidates = [...aligned(root)].filter((h) => {
+      const host = owner.get(h);
+      return host && WITH_EPILOGUE.has(h.op) && uses.get(h)!.size === 1 && !host.epilogue &&
+        h.size === root.node.size && h.dtype === "f32" && root.node.dtype === "f32" &&
+        (!demanded.has(h) || onlyExtrasDemand(graph, h)) &&
+        (firstExtraUse.get(h) ?? Infinity) > root.node.index &&
+        host.leaves.size + h.inputs.length + root.leaves.size <= 8;
+    });
+    if (candidates.length === 0) continue;
+    const chosen = candidates.reduce((a, b) => a.index > b.index ? a : b);
+    owner.get(chosen)!.epilogue = root;
+  }
+}
+
+/** True where a node's buffer is wanted only as the anchor of its extra outputs. */
+function onlyExtrasDemand(graph: Graph, h: GraphNode): boolean {
+  if (graph.targets.some((t) => strip(t) === h)) return false;
+  return graph.nodes.every((n) =>
+    n.op === "output" || isFused(n) || !n.inputs.some((x) => strip(x) === h)
+  );
+}
+
+/** Drops roots that became epilogues; the rest in the order in which their results are complete. */
+function inRunOrder(roots: Root[]): Root[] {
+  const absorbed = new Set(roots.flatMap((r) => r.epilogue ? [r.epilogue] : []));
+  const at = (r: Root) => (r.epilogue ?? r).node.index;
+  return roots.filter((r) => !absorbed.has(r)).sort((a, b) => at(a) - at(b) || a.part - b.part);
+}

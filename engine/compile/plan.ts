@@ -1,0 +1,271 @@
+/** From a canonical graph to a plan: kernels in order, and where each of their buffers lies. */
+import type { HeavyAttributes } from "../attributes.ts";
+import type { AdapterProfile } from "../device.ts";
+import { DTYPES } from "../dtype.ts";
+import type { HeavyRule, OutputSpec } from "../rule.ts";
+import { numel, show } from "../shape.ts";
+import type { Arg, Kernel, Lowering } from "../../shaders/kernel.ts";
+import { ArenaLayout, type Window } from "./arena.ts";
+import { fuse, type Root, strip } from "./fuse.ts";
+import type { Graph, GraphNode } from "./graph.ts";
+import { epilogueOf, mapKernel } from "./map_kernel.ts";
+import { reduceLowering } from "./reduce_kernel.ts";
+
+/** Rules of the primitives that have hand-written kernels. */
+export type HeavyRules = {
+  readonly [P in Exclude<keyof HeavyAttributes, "sum" | "amax" | "argmax" | "cat" | "output">]:
+    HeavyRule<P>;
+};
+
+/** Where a binding of a kernel lies. */
+export type Ref =
+  | { readonly kind: "leaf"; readonly leaf: number; readonly bytes: number }
+  | { readonly kind: "upload"; readonly offset: number; readonly bytes: number }
+  | { readonly kind: "arena"; readonly offset: number; readonly bytes: number }
+  | { readonly kind: "target"; readonly target: number; readonly bytes: number };
+
+/** One dispatch. */
+export interface PlanStep {
+  readonly kernel: Kernel;
+  readonly bindings: readonly Ref[];
+}
+
+/** A compiled graph: everything that a run needs besides the values of its leaves. */
+export interface Plan {
+  readonly steps: readonly PlanStep[];
+  /** Where each read target's values lie after the run. */
+  readonly results: readonly Ref[];
+  /** Write targets whose values must be copied, since another buffer holds them. */
+  readonly copies: readonly { readonly from: Ref; readonly target: number }[];
+  /** Host leaves and their windows in the upload buffer. */
+  readonly uploads: readonly { readonly leaf: number; readonly offset: number }[];
+  readonly uploadBytes: number;
+  readonly arenaBytes: number;
+}
+
+const bytesOf = (spec: OutputSpec) =>
+  Math.ceil(numel(spec.shape) * DTYPES[spec.dtype].bytes / 16) * 16;
+
+/** One root with its dispatches, before memory is assigned. */
+interface Work {
+  readonly root: Root;
+  /** The node whose values the root's first output holds. */
+  readonly owner: GraphNode;
+  readonly lowering: Lowering;
+  /** Nodes behind `in0`, `in1`, … */
+  readonly inputs: readonly GraphNode[];
+  readonly epilogueLeaves: readonly GraphNode[];
+  readonly outputs: readonly OutputSpec[];
+}
+
+function lowerRoot(root: Root, rules: HeavyRules, profile: AdapterProfile): Work {
+  const owner = root.epilogue?.node ?? root.node;
+  const specs: OutputSpec[] = [{ shape: owner.shape, dtype: owner.dtype }];
+  if (root.kind === "map" || root.kind === "part") {
+    const { kernel, leaves } = mapKernel(root, profile);
+    const args: Arg[] = [...leaves.map((_, i) => `in${i}` as const), "out0"];
+    const lowering: Lowering = { steps: [{ kernel, args }] };
+    return { root, owner, lowering, inputs: leaves, epilogueLeaves: [], outputs: specs };
+  }
+  const pending = epilogueOf(root.epilogue, root.node);
+  const finish = (lowering: Lowering): Lowering => ({
+    ...lowering,
+    steps: lowering.steps.map((s) => ({ ...s, kernel: pending.finish(s.kernel) })),
+  });
+  if (root.kind === "reduce") {
+    const { lowering, leaves } = reduceLowering(root, profile, pending.epilogue);
+    const done = finish(lowering);
+    return {
+      root,
+      owner,
+      lowering: done,
+      inputs: leaves,
+      epilogueLeaves: pending.leaves,
+      outputs: specs,
+    };
+  }
+  const rule = rules[root.node.op as keyof HeavyRules] as unknown as HeavyRule<
+    keyof HeavyAttributes
+  >;
+  const tensor = root.node.tensor as Parameters<typeof rule.lower>[0];
+  const lowering = finish(rule.lower(tensor, profile, pending.epilogue));
+  const outputs = [...specs, ...(rule.extraOutputs?.(tensor) ?? [])];
+  return {
+    root,
+    owner,
+    lowering,
+    inputs: root.node.inputs,
+    epilogueLeaves: pending.leaves,
+    outputs,
+  };
+}
+
+/** Key of a buffer: a node, and which of its outputs. */
+const keyOf = (n: GraphNode): string => {
+  const s = strip(n);
+  if (s.op !== "output") return `${s.index}:0`;
+  return `${s.inputs[0].index}:${(s.tensor.attributes as { index: number }).index}`;
+};
+
+class Memory {
+  private readonly refs = new Map<string, Ref>();
+  private readonly windows = new Map<string, Window>();
+  private readonly layout: ArenaLayout;
+  readonly uploads: { leaf: number; offset: number }[] = [];
+  uploadBytes = 0;
+
+  constructor(
+    private readonly graph: Graph,
+    private readonly lastUse: ReadonlyMap<string, number>,
+    private readonly alignment: number,
+    private readonly maxBytes: number,
+  ) {
+    this.layout = new ArenaLayout(alignment);
+  }
+
+  get arenaBytes(): number {
+    return this.layout.peak;
+  }
+
+  /** The buffer of a node that exists already. */
+  refOf(n: GraphNode): Ref {
+    const s = strip(n);
+    const key = keyOf(s);
+    const found = this.refs.get(key);
+    if (found) return found;
+    if (s.op !== "leaf") {
+      throw new Error(`The plan reads ${s.op} ${show(s.shape)} before it is computed.`);
+    }
+    const ref = this.placeLeaf(s);
+    this.refs.set(key, ref);
+    return ref;
+  }
+
+  private placeLeaf(n: GraphNode): Ref {
+    const bytes = this.checked(bytesOf(n), n.op, n.shape);
+    const tensor = this.graph.leaves[n.leaf];
+    if (tensor.storage || tensor.resident) return { kind: "leaf", leaf: n.leaf, bytes };
+    const offset = this.uploadBytes;
+    this.uploads.push({ leaf: n.leaf, offset });
+    this.uploadBytes += Math.ceil(bytes / this.alignment) * this.alignment;
+    return { kind: "upload", offset, bytes };
+  }
+
+  private checked(bytes: number, op: string, shape: readonly number[]): number {
+    if (bytes <= this.maxBytes) return bytes;
+    throw new RangeError(
+      `${op} ${
+        show(shape)
+      } takes ${bytes} bytes; this adapter binds at most ${this.maxBytes} at once.`,
+    );
+  }
+
+  place(key: string, ref: Ref): void {
+    this.refs.set(key, ref);
+  }
+
+  has(key: string): boolean {
+    return this.refs.has(key);
+  }
+
+  /** A new buffer of the arena. */
+  allocate(key: string, spec: OutputSpec, op: string): Ref {
+    const bytes = this.checked(bytesOf(spec), op, spec.shape);
+    const window = this.layout.allocate(bytes);
+    const ref: Ref = { kind: "arena", offset: window.offset, bytes };
+    this.refs.set(key, ref);
+    this.windows.set(key, window);
+    return ref;
+  }
+
+  scratch(bytes: number): { ref: Ref; window: Window } {
+    const window = this.layout.allocate(
+      this.checked(Math.ceil(bytes / 16) * 16, "scratch", [bytes]),
+    );
+    return {
+      ref: { kind: "arena", offset: window.offset, bytes: Math.ceil(bytes / 16) * 16 },
+      window,
+    };
+  }
+
+  releaseWindow(window: Window): void {
+    this.layout.release(window);
+  }
+
+  /** Frees buffers that nobody reads after step `at`. */
+  releaseAfter(at: number, keys: Iterable<string>): void {
+    for (const key of keys) {
+      const window = this.windows.get(key);
+      if (!window || (this.lastUse.get(key) ?? at) > at) continue;
+      this.layout.release(window);
+      this.windows.delete(key);
+    }
+  }
+}
+
+/** What a plan is made for. */
+export interface PlanRequest {
+  readonly graph: Graph;
+  /** The first `reads` targets of the graph are read back; the others are written to storages. */
+  readonly reads: number;
+  readonly profile: AdapterProfile;
+  readonly alignment: number;
+  readonly rules: HeavyRules;
+}
+
+function lastUses(work: readonly Work[], graph: Graph): Map<string, number> {
+  const last = new Map<string, number>();
+  work.forEach((w, i) => {
+    for (const n of [...w.inputs, ...w.epilogueLeaves]) last.set(keyOf(n), i);
+  });
+  for (const t of graph.targets) last.set(keyOf(t), Infinity);
+  return last;
+}
+
+/** Compiles a graph. @throws {RangeError} where a tensor exceeds what the adapter can bind. */
+export function makePlan({ graph, reads, profile, alignment, rules }: PlanRequest): Plan {
+  const work = fuse(graph, profile.maxBindings).map((root) => lowerRoot(root, rules, profile));
+  const lastUse = lastUses(work, graph);
+  const memory = new Memory(graph, lastUse, alignment, profile.maxBindingBytes);
+  const targetOf = new Map<string, number>();
+  const direct = new Set<number>();
+  graph.targets.slice(reads).forEach((t, i) => {
+    if (!targetOf.has(keyOf(t))) targetOf.set(keyOf(t), i);
+  });
+  const steps: PlanStep[] = [];
+  work.forEach((w, at) => {
+    const outputs = w.outputs.map((spec, index): Ref => {
+      const key = index === 0 ? `${w.owner.index}:0` : `${w.root.node.index}:${index}`;
+      if (memory.has(key)) return memory.refOf(w.owner);
+      const target = targetOf.get(key);
+      if (target === undefined) return memory.allocate(key, spec, w.root.node.op);
+      direct.add(target);
+      const ref: Ref = { kind: "target", target, bytes: bytesOf(spec) };
+      memory.place(key, ref);
+      return ref;
+    });
+    const scratch = (w.lowering.scratch ?? []).map((bytes) => memory.scratch(bytes));
+    const resolve = (arg: Arg): Ref[] => {
+      if (arg === "epilogue") return w.epilogueLeaves.map((n) => memory.refOf(n));
+      const index = Number(arg.slice(3));
+      if (arg.startsWith("out")) return [outputs[Number(arg.slice(3))]];
+      if (arg.startsWith("tmp")) return [scratch[index].ref];
+      return [memory.refOf(w.inputs[Number(arg.slice(2))])];
+    };
+    for (const { kernel, args } of w.lowering.steps) {
+      steps.push({ kernel, bindings: args.flatMap(resolve) });
+    }
+    for (const { window } of scratch) memory.releaseWindow(window);
+    const keys = new Set([...w.inputs, ...w.epilogueLeaves].map(keyOf));
+    w.outputs.forEach((_, index) =>
+      keys.add(`${(index === 0 ? w.owner : w.root.node).index}:${index}`)
+    );
+    memory.releaseAfter(at, keys);
+  });
+  const copies = graph.targets.slice(reads).flatMap((t, target) =>
+    direct.has(target) ? [] : [{ from: memory.refOf(t), target }]
+  );
+  const results = graph.targets.slice(0, reads).map((t) => memory.refOf(t));
+  const { uploads, uploadBytes, arenaBytes } = memory;
+  return { steps, results, copies, uploads, uploadBytes, arenaBytes };
+}

@@ -1,0 +1,108 @@
+/** Evaluation: builds the plan of what is asked for, or finds it in the cache, and runs it. */
+import { canonicalise } from "./compile/graph.ts";
+import { makePlan } from "./compile/plan.ts";
+import { type AdapterProfile, device, profileFor } from "./device.ts";
+import { DTYPES, type TypedArray } from "./dtype.ts";
+import { heavyRules } from "./primitives.ts";
+import { Executable, Runtime } from "./runtime.ts";
+import type { Storage, Tensor } from "./tensor.ts";
+
+/** Plans that are kept; the one used longest ago goes first. */
+const MAX_PLANS = 256;
+
+let opened: Promise<Runtime> | undefined;
+let forced: string | undefined;
+const plans = new Map<string, Executable>();
+
+/** The runtime of the process-wide device. */
+export function runtime(): Promise<Runtime> {
+  return opened ??= device().then((d) => new Runtime(d));
+}
+
+/**
+ * Forces the kernel schedules of an adapter class (`cpu`, `gpu`, `cpu-nosubgroup`, `gpu-nosubgroup`)
+ * on whatever adapter runs them; `undefined` goes back to the adapter's own.
+ */
+export function useSchedule(name: string | undefined): void {
+  forced = name;
+}
+
+/** What to compute. All parts of a request run as one plan. */
+export interface Request {
+  /** Tensors whose values are returned. */
+  readonly read?: readonly Tensor[];
+  /** Tensors whose values are written to GPU memory that exists. */
+  readonly write?: readonly (readonly [Tensor, Storage])[];
+  /** Tensors whose values stay on the GPU: each gets memory of its own and becomes a leaf. */
+  readonly keep?: readonly Tensor[];
+}
+
+async function executableOf(
+  targets: readonly Tensor[],
+  reads: number,
+  profile: AdapterProfile,
+): Promise<{ executable: Executable; leaves: readonly Tensor[] }> {
+  const rt = await runtime();
+  const graph = canonicalise(targets);
+  const key = `${forced ?? ""}|${reads}|${graph.fingerprint}`;
+  const found = plans.get(key);
+  if (found) {
+    plans.delete(key);
+    plans.set(key, found);
+    return { executable: found, leaves: graph.leaves };
+  }
+  const alignment = rt.device.offsetAlignment;
+  const { gpu } = rt.device;
+  const plan = makePlan({ graph, reads, profile, alignment, rules: heavyRules });
+  gpu.pushErrorScope("validation");
+  gpu.pushErrorScope("out-of-memory");
+  const executable = new Executable(rt, plan);
+  const errors = [await gpu.popErrorScope(), await gpu.popErrorScope()];
+  for (const error of errors) if (error) throw new Error(error.message);
+  if (plans.size >= MAX_PLANS) plans.delete(plans.keys().next().value!);
+  plans.set(key, executable);
+  return { executable, leaves: graph.leaves };
+}
+
+/** Starts a computation; the returned function waits for the values of `read`. */
+export async function submit(request: Request): Promise<() => Promise<TypedArray[]>> {
+  const rt = await runtime();
+  const { read = [], write = [], keep = [] } = request;
+  const fresh = keep.filter((t, i) => !t.storage && keep.indexOf(t) === i);
+  const targets = [...read, ...write.map(([t]) => t), ...fresh];
+  if (targets.length === 0) return () => Promise.resolve([]);
+  const profile = profileFor(rt.device, forced);
+  const { executable, leaves } = await executableOf(targets, read.length, profile);
+  const kept = fresh.map((t): Storage => ({
+    buffer: rt.createBuffer(t.size * DTYPES[t.dtype].bytes),
+    offset: 0,
+  }));
+  const finish = executable.run(leaves, [...write.map(([, s]) => s), ...kept], read);
+  fresh.forEach((t, i) => t.storage = kept[i]);
+  return finish;
+}
+
+/** Computes tensors; their values stay in GPU memory until {@link dispose}. */
+export async function evaluate(tensors: readonly Tensor[]): Promise<void> {
+  await submit({ keep: tensors });
+}
+
+/** Computes tensors and returns their values, row-major. */
+export async function readAll(tensors: readonly Tensor[]): Promise<TypedArray[]> {
+  return await (await submit({ read: tensors }))();
+}
+
+/** Computes a tensor and returns its values, row-major. */
+export async function read(t: Tensor): Promise<TypedArray> {
+  return (await readAll([t]))[0];
+}
+
+/** Frees the memory of kept tensors; they are computed anew if asked for again. */
+export async function dispose(tensors: readonly Tensor[]): Promise<void> {
+  const rt = await runtime();
+  for (const t of tensors) {
+    if (!t.storage) continue;
+    rt.destroyBuffer(t.storage.buffer);
+    t.storage = undefined;
+  }
+}

@@ -1,0 +1,17 @@
+/** The engine: tensors, automatic differentiation and evaluation on WebGPU. */
+export { gradients } from "./autograd.ts";
+export { type AdapterProfile, type Device, device, NoAdapterError, openDevice } from "./device.ts";
+export type { DType, TypedArray } from "./dtype.ts";
+export {
+  dispose,
+  evaluate,
+  read,
+  readAll,
+  type Request,
+  runtime,
+  submit,
+  useSchedule,
+} from "./evaluate.ts";
+export { constant, leaf, type Storage, Tensor, tensor } from "./tensor.ts";
+export type { Shape } from "./shape.ts";
+export * from "./ops/mod.ts";

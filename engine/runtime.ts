@@ -1,0 +1,258 @@
+/** Runs plans on the device: pipelines, bind groups, uploads and readback, all reused between runs. */
+import type { Kernel } from "../shaders/kernel.ts";
+import type { Plan, Ref } from "./compile/plan.ts";
+import type { Device } from "./device.ts";
+import { DTYPES, type TypedArray } from "./dtype.ts";
+import type { Storage, Tensor } from "./tensor.ts";
+
+interface Pipeline {
+  readonly pipeline: GPUComputePipeline;
+  readonly layout: GPUBindGroupLayout;
+}
+
+/** What a device has done since it was opened. */
+export interface Counters {
+  submits: number;
+  dispatches: number;
+  buffersCreated: number;
+  bindGroupsCreated: number;
+  /** Bytes of GPU buffers that are alive. */
+  liveBytes: number;
+}
+
+const USAGE = () => GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
+
+/** Buffers and pipelines of one device. */
+export class Runtime {
+  readonly counters: Counters = {
+    submits: 0,
+    dispatches: 0,
+    buffersCreated: 0,
+    bindGroupsCreated: 0,
+    liveBytes: 0,
+  };
+  private readonly pipelines = new Map<string, Pipeline>();
+  private readonly layouts = new Map<number, GPUBindGroupLayout>();
+  private readonly staging: GPUBuffer[] = [];
+  private arena: GPUBuffer | undefined;
+
+  constructor(readonly device: Device) {}
+
+  /** A zero-filled storage buffer of at least `bytes`. */
+  createBuffer(bytes: number, usage: number = USAGE()): GPUBuffer {
+    const size = Math.max(16, Math.ceil(bytes / 16) * 16);
+    const limit = this.device.gpu.limits.maxBufferSize;
+    if (size > limit) {
+      throw new RangeError(`A buffer of ${size} bytes exceeds this adapter's ${limit}.`);
+    }
+    this.counters.buffersCreated++;
+    this.counters.liveBytes += size;
+    return this.device.gpu.createBuffer({ size, usage });
+  }
+
+  /** Frees a buffer at once. */
+  destroyBuffer(buffer: GPUBuffer): void {
+    this.counters.liveBytes -= buffer.size;
+    buffer.destroy();
+  }
+
+  /** The arena that all plans share: plans never run at the same time. */
+  arenaOf(bytes: number): GPUBuffer | undefined {
+    if (bytes === 0) return undefined;
+    if (!this.arena || this.arena.size < bytes) this.arena = this.createBuffer(bytes);
+    return this.arena;
+  }
+
+  private layoutOf(bindings: number): GPUBindGroupLayout {
+    let layout = this.layouts.get(bindings);
+    if (!layout) {
+      const entries = Array.from({ length: bindings }, (_, binding) => ({
+        binding,
+        visibility: GPUShaderStage.COMPUTE,
+        buffer: { type: "storage" as const },
+      }));
+      this.layouts.set(bindings, layout = this.device.gpu.createBindGroupLayout({ entries }));
+    }
+    return layout;
+  }
+
+  /** The pipeline of a kernel; equal sources share one. */
+  pipelineOf(kernel: Kernel, bindings: number): Pipeline {
+    let found = this.pipelines.get(kernel.source);
+    if (!found) {
+      const { gpu } = this.device;
+      const layout = this.layoutOf(bindings);
+      const module = gpu.createShaderModule({ code: kernel.source, label: kernel.label });
+      const pipeline = gpu.createComputePipeline({
+        label: kernel.label,
+        layout: gpu.createPipelineLayout({ bindGroupLayouts: [layout] }),
+        compute: { module, entryPoint: "main" },
+      });
+      this.pipelines.set(kernel.source, found = { pipeline, layout });
+    }
+    return found;
+  }
+
+  /** A bind group over windows of buffers. */
+  bindGroup(
+    layout: GPUBindGroupLayout,
+    windows: readonly (Storage & { bytes: number })[],
+  ): GPUBindGroup {
+    this.counters.bindGroupsCreated++;
+    const entries = windows.map(({ buffer, offset, bytes }, binding) => ({
+      binding,
+      resource: { buffer, offset, size: bytes },
+    }));
+    return this.device.gpu.createBindGroup({ layout, entries });
+  }
+
+  /** A buffer for reading back at least `bytes`; give it back with {@link releaseStaging}. */
+  takeStaging(bytes: number): GPUBuffer {
+    const at = this.staging.findIndex((b) =>
+      b.size >= bytes && b.size <= 4 * Math.max(bytes, 4096)
+    );
+    if (at >= 0) return this.staging.splice(at, 1)[0];
+    return this.createBuffer(bytes, GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST);
+  }
+
+  releaseStaging(buffer: GPUBuffer): void {
+    this.staging.push(buffer);
+  }
+
+  /** Puts host values of a never-changing leaf into GPU memory. */
+  makeResident(leaf: Tensor): Storage {
+    const host = leaf.host;
+    if (!host) {
+      throw new Error(`A leaf of shape [${leaf.shape}] has neither host values nor GPU memory.`);
+    }
+    const buffer = this.createBuffer(host.byteLength);
+    this.device.gpu.queue.writeBuffer(buffer, 0, host as BufferSource);
+    return leaf.storage = { buffer, offset: 0 };
+  }
+}
+
+interface Bound {
+  readonly pipeline: Pipeline;
+  readonly bindings: readonly Ref[];
+  readonly grid: readonly [number, number, number];
+  readonly outside: boolean;
+  group: GPUBindGroup | undefined;
+}
+
+/** A plan with its pipelines, ready to run again and again. */
+export class Executable {
+  private readonly steps: Bound[];
+  private readonly arena: GPUBuffer | undefined;
+  private readonly upload: GPUBuffer | undefined;
+  private readonly staged: Uint8Array;
+  private lastOutside: readonly Storage[] = [];
+
+  constructor(private readonly runtime: Runtime, readonly plan: Plan) {
+    this.arena = runtime.arenaOf(plan.arenaBytes);
+    this.upload = plan.uploadBytes > 0 ? runtime.createBuffer(plan.uploadBytes) : undefined;
+    this.staged = new Uint8Array(plan.uploadBytes);
+    this.steps = plan.steps.map(({ kernel, bindings }) => ({
+      pipeline: runtime.pipelineOf(kernel, bindings.length),
+      bindings,
+      grid: kernel.grid,
+      outside: bindings.some((b) => b.kind === "leaf" || b.kind === "target"),
+      group: undefined,
+    }));
+  }
+
+  private windowOf(
+    ref: Ref,
+    leaves: readonly Tensor[],
+    targets: readonly Storage[],
+  ): Storage & { bytes: number } {
+    const { bytes } = ref;
+    if (ref.kind === "arena" || ref.kind === "upload") {
+      const buffer = ref.kind === "arena" ? this.arena! : this.upload!;
+      return { buffer, offset: ref.offset, bytes };
+    }
+    const outside = ref.kind === "target" ? targets[ref.target] : leaves[ref.leaf].storage!;
+    return { ...outside, bytes };
+  }
+
+  private writeUploads(leaves: readonly Tensor[]): void {
+    if (!this.upload) return;
+    for (const { leaf, offset } of this.plan.uploads) {
+      const host = leaves[leaf].host!;
+      this.staged.set(new Uint8Array(host.buffer, host.byteOffset, host.byteLength), offset);
+    }
+    this.runtime.device.gpu.queue.writeBuffer(this.upload, 0, this.staged as BufferSource);
+  }
+
+  /** Encodes and submits the plan; the returned function waits for the values read back. */
+  run(
+    leaves: readonly Tensor[],
+    targets: readonly Storage[],
+    reads: readonly Tensor[],
+  ): () => Promise<TypedArray[]> {
+    const { runtime, plan } = this;
+    for (const leaf of leaves) if (leaf.resident && !leaf.storage) runtime.makeResident(leaf);
+    this.writeUploads(leaves);
+    const outside = [...leaves.flatMap((l) => l.storage ?? []), ...targets];
+    const moved = outside.length !== this.lastOutside.length ||
+      outside.some((s, i) =>
+        s.buffer !== this.lastOutside[i].buffer || s.offset !== this.lastOutside[i].offset
+      );
+    this.lastOutside = outside;
+    const encoder = runtime.device.gpu.createCommandEncoder();
+    const pass = encoder.beginComputePass();
+    for (const step of this.steps) {
+      if (!step.group || (moved && step.outside)) {
+        const windows = step.bindings.map((ref) => this.windowOf(ref, leaves, targets));
+        step.group = runtime.bindGroup(step.pipeline.layout, windows);
+      }
+      pass.setPipeline(step.pipeline.pipeline);
+      pass.setBindGroup(0, step.group);
+      pass.dispatchWorkgroups(...step.grid);
+    }
+    pass.end();
+    runtime.counters.dispatches += this.steps.length;
+    for (const { from, target } of plan.copies) {
+      const { buffer, offset, bytes } = this.windowOf(from, leaves, targets);
+      encoder.copyBufferToBuffer(
+        buffer,
+        offset,
+        targets[target].buffer,
+        targets[target].offset,
+        bytes,
+      );
+    }
+    return this.readBack(encoder, leaves, targets, reads);
+  }
+
+  private readBack(
+    encoder: GPUCommandEncoder,
+    leaves: readonly Tensor[],
+    targets: readonly Storage[],
+    reads: readonly Tensor[],
+  ): () => Promise<TypedArray[]> {
+    const { runtime, plan } = this;
+    const total = plan.results.reduce((n, ref) => n + ref.bytes, 0);
+    const staging = total > 0 ? runtime.takeStaging(total) : undefined;
+    let at = 0;
+    const places = plan.results.map((ref) => {
+      const { buffer, offset, bytes } = this.windowOf(ref, leaves, targets);
+      encoder.copyBufferToBuffer(buffer, offset, staging!, at, bytes);
+      return (at += bytes) - bytes;
+    });
+    runtime.device.gpu.queue.submit([encoder.finish()]);
+    runtime.counters.submits++;
+    if (!staging) return () => Promise.resolve([]);
+    const mapped = staging.mapAsync(GPUMapMode.READ, 0, total);
+    return async () => {
+      await mapped;
+      const bytes = staging.getMappedRange(0, total);
+      const values = reads.map((t, i) => {
+        const info = DTYPES[t.dtype];
+        return info.array(bytes.slice(places[i], places[i] + t.size * info.bytes));
+      });
+      staging.unmap();
+      runtime.releaseStaging(staging);
+      return values;
+    };
+  }
+}
