@@ -13,5 +13,6 @@ export {
   useSchedule,
 } from "./evaluate.ts";
 export { constant, leaf, type Storage, Tensor, tensor } from "./tensor.ts";
-export type { Shape } from "./shape.ts";
+export { isUserError, UserError } from "./errors.ts";
+export { numel, sameShape, type Shape, show } from "./shape.ts";
 export * from "./ops/mod.ts";

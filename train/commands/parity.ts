@@ -1,56 +1,27 @@
 /** `deno task parity`: compares this implementation with golden fixtures. */
-import { parseArgs } from "node:util";
 import { UserError } from "../../engine/errors.ts";
 import { describe, type Row, runFolder } from "../parity/run.ts";
-
-const USAGE = `Usage: deno task parity FOLDER [--only PATTERN] [--json FILE]
-
-Runs every *.manifest.json of FOLDER and compares all declared outputs.
-  --only PATTERN  fixtures whose name matches (* and ?), or contains PATTERN without wildcards
-  --json FILE     also writes all comparisons as JSON`;
+import { cli, parseOptions } from "./cli.ts";
 
 /** Runs the command; 0 where at least one fixture ran and all passed, else 1. */
 export async function run(args: string[]): Promise<number> {
-  const { folder, only, json } = parse(args);
-  if (folder === undefined) {
-    console.log(USAGE);
-    return 0;
+  const program = cli("parity", "Compares all declared outputs of the fixtures in a folder.")
+    .argument("<folder>", "folder with *.manifest.json and *.safetensors files")
+    .option("--only <pattern>", "fixtures whose name matches (* and ?), or contains plain text")
+    .option("--json <file>", "write all comparisons as JSON");
+  const options = parseOptions<{ only?: string; json?: string }>(program, args);
+  if (options === undefined) return 0;
+  if (program.args.length !== 1) {
+    throw new UserError(`parity needs one folder; ${program.args.length} were given.`);
   }
   const rows: Row[] = [];
-  for await (const row of runFolder(folder, only)) {
+  for await (const row of runFolder(program.args[0], options.only)) {
     console.log(describe(row));
     rows.push(row);
   }
-  if (json !== undefined) await Deno.writeTextFile(json, JSON.stringify(rows, null, 1) + "\n");
+  if (options.json) await Deno.writeTextFile(options.json, JSON.stringify(rows, null, 1) + "\n");
   const failed = rows.filter((row) => !row.passed).length;
-  if (rows.length === 0) {
-    console.log(only === undefined ? "No fixture was found." : `No fixture matches "${only}".`);
-  }
+  if (rows.length === 0) console.log("No fixture was found.");
   console.log(`${rows.length - failed} passed, ${failed} failed`);
   return rows.length > 0 && failed === 0 ? 0 : 1;
-}
-
-function parse(args: string[]): { folder?: string; only?: string; json?: string } {
-  try {
-    const { values, positionals } = parseArgs({
-      args,
-      allowPositionals: true,
-      options: {
-        only: { type: "string" },
-        json: { type: "string" },
-        help: { type: "boolean", short: "h" },
-      },
-    });
-    if (values.help) return {};
-    if (positionals.length !== 1) {
-      throw new Error(`one folder is needed, ${positionals.length} were given`);
-    }
-    return {
-      folder: positionals[0],
-      ...(values.only === undefined ? {} : { only: values.only }),
-      ...(values.json === undefined ? {} : { json: values.json }),
-    };
-  } catch (error) {
-    throw new UserError(`parity: ${(error as Error).message}\n${USAGE}`, { cause: error });
-  }
 }
