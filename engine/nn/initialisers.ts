@@ -10,7 +10,7 @@ function fill(shape: Shape, next: () => number): Float32Array {
 }
 
 /** One value everywhere. */
-export const constant = (value: number): Initialiser => (shape) => fill(shape, () => value);
+export const filledWith = (value: number): Initialiser => (shape) => fill(shape, () => value);
 
 /** Uniform in [-bound, bound). */
 export const uniform = (bound: number): Initialiser => (shape, random) =>

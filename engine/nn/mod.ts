@@ -1,7 +1,7 @@
 /** Layers, parameters and state dicts. */
 export { Conv2d, type Conv2dOptions, ConvTranspose2d } from "./conv.ts";
 export { Embedding } from "./embedding.ts";
-export { constant, fanIn, normal, truncatedNormal, uniform } from "./initialisers.ts";
+export { fanIn, filledWith, normal, truncatedNormal, uniform } from "./initialisers.ts";
 export { Linear } from "./linear.ts";
 export { MLP, type MlpOptions } from "./mlp.ts";
 export { Module } from "./module.ts";

@@ -1,5 +1,5 @@
 import { batchNorm2d, layerNorm, layerNorm2d, type Tensor } from "../mod.ts";
-import { constant } from "./initialisers.ts";
+import { filledWith } from "./initialisers.ts";
 import { Module } from "./module.ts";
 import { Parameter } from "./parameter.ts";
 import type { Training } from "./training.ts";
@@ -11,8 +11,8 @@ export class LayerNorm extends Module {
 
   constructor(dim: number, private readonly eps = 1e-5) {
     super();
-    this.weight = new Parameter([dim], constant(1));
-    this.bias = new Parameter([dim], constant(0));
+    this.weight = new Parameter([dim], filledWith(1));
+    this.bias = new Parameter([dim], filledWith(0));
   }
 
   /** [..., dim] to [..., dim]. */
@@ -28,8 +28,8 @@ export class LayerNorm2d extends Module {
 
   constructor(channels: number, private readonly eps = 1e-6) {
     super();
-    this.weight = new Parameter([channels], constant(1));
-    this.bias = new Parameter([channels], constant(0));
+    this.weight = new Parameter([channels], filledWith(1));
+    this.bias = new Parameter([channels], filledWith(0));
   }
 
   /** [B, C, H, W] to [B, C, H, W]. */
@@ -47,10 +47,10 @@ export class BatchNorm2d extends Module {
 
   constructor(channels: number, private readonly eps = 1e-5, private readonly momentum = 0.1) {
     super();
-    this.weight = new Parameter([channels], constant(1));
-    this.bias = new Parameter([channels], constant(0));
-    this.running_mean = new Parameter([channels], constant(0), false);
-    this.running_var = new Parameter([channels], constant(1), false);
+    this.weight = new Parameter([channels], filledWith(1));
+    this.bias = new Parameter([channels], filledWith(0));
+    this.running_mean = new Parameter([channels], filledWith(0), false);
+    this.running_var = new Parameter([channels], filledWith(1), false);
   }
 
   /**

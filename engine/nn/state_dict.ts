@@ -1,5 +1,7 @@
 /** State dicts: the values of a module by their keys. */
-import { device, readAll, sameShape, type Shape, show, UserError } from "../mod.ts";
+import { UserError } from "../errors.ts";
+import { device, readAll } from "../mod.ts";
+import { sameShape, type Shape, show } from "../shape.ts";
 import type { Module } from "./module.ts";
 import type { Parameter } from "./parameter.ts";
 import { seededRandom, seedOf } from "./random.ts";

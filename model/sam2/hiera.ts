@@ -1,0 +1,206 @@
+/** Hiera, the hierarchical vision transformer that is SAM-2's image trunk (Ryali et al., 2023). */
+import {
+  add,
+  interpolate,
+  maxPool2d,
+  permute,
+  reshape,
+  scaledDotProductAttention,
+  select,
+  type Tensor,
+  tile,
+  windowPartition,
+  windowUnpartition,
+} from "../../engine/mod.ts";
+import {
+  Conv2d,
+  filledWith,
+  LayerNorm,
+  Linear,
+  MLP,
+  Module,
+  Parameter,
+} from "../../engine/nn/mod.ts";
+import type { HieraConfig } from "../config.ts";
+import type { Trace } from "./trace.ts";
+
+/** Side of the learned window embedding, which repeats over the map. */
+const WINDOW_EMBED = 8;
+const LAYER_NORM_EPS = 1e-6;
+/** Queries and shortcuts are pooled by this at the first block of each later stage. */
+const POOL = 2;
+
+const toChannelsFirst = (x: Tensor) => permute(x, [0, 3, 1, 2]);
+const toChannelsLast = (x: Tensor) => permute(x, [0, 2, 3, 1]);
+
+/** Halves a map [B, H, W, C] by taking the largest of 2 x 2. */
+const pool = (x: Tensor) => toChannelsLast(maxPool2d(toChannelsFirst(x), { kernel: POOL }));
+
+interface BlockConfig {
+  readonly dim: number;
+  readonly dimOut: number;
+  readonly heads: number;
+  /** Window side; 0 for attention to the whole map. */
+  readonly window: number;
+  readonly pooled: boolean;
+}
+
+/** Multi-head self-attention of a map or window, whose queries may be pooled. */
+class MultiScaleAttention extends Module {
+  readonly qkv: Linear;
+  readonly proj: Linear;
+
+  constructor(private readonly config: BlockConfig) {
+    super();
+    this.qkv = new Linear(config.dim, 3 * config.dimOut);
+    this.proj = new Linear(config.dimOut, config.dimOut);
+  }
+
+  /** [B, H, W, dim] to [B, H, W, dimOut], or half of H and W where pooled. */
+  forward(x: Tensor): Tensor {
+    const { dimOut, heads, pooled } = this.config;
+    const [batch, height, width] = x.shape;
+    const qkv = reshape(this.qkv.forward(x), [batch, height, width, 3, dimOut]);
+    const queries = select(qkv, 3, 0);
+    const map = pooled ? pool(queries) : queries;
+    const split = (t: Tensor) =>
+      permute(reshape(t, [batch, -1, heads, dimOut / heads]), [0, 2, 1, 3]);
+    const [k, v] = [split(select(qkv, 3, 1)), split(select(qkv, 3, 2))];
+    const out = scaledDotProductAttention(split(map), k, v);
+    return this.proj.forward(reshape(permute(out, [0, 2, 1, 3]), map.shape));
+  }
+}
+
+/** A transformer block; the first of a stage also halves the map and doubles the channels. */
+class MultiScaleBlock extends Module {
+  readonly norm1: LayerNorm;
+  readonly attn: MultiScaleAttention;
+  readonly norm2: LayerNorm;
+  readonly mlp: MLP;
+  readonly proj: Linear | undefined;
+
+  constructor(private readonly config: BlockConfig) {
+    super();
+    const { dim, dimOut } = config;
+    this.norm1 = new LayerNorm(dim, LAYER_NORM_EPS);
+    this.attn = new MultiScaleAttention(config);
+    this.norm2 = new LayerNorm(dimOut, LAYER_NORM_EPS);
+    this.mlp = new MLP(dimOut, 4 * dimOut, dimOut, 2, { activation: "gelu" });
+    this.proj = dim === dimOut ? undefined : new Linear(dim, dimOut);
+  }
+
+  /** [B, H, W, dim] to [B, H', W', dimOut]. */
+  forward(x: Tensor): Tensor {
+    const normalised = this.norm1.forward(x);
+    // The shortcut of a widening block starts from the normalised input.
+    const widened = this.proj ? this.proj.forward(normalised) : x;
+    const shortcut = this.config.pooled ? pool(widened) : widened;
+    const attended = this.attend(normalised, [shortcut.shape[1], shortcut.shape[2]]);
+    const y = add(shortcut, attended);
+    return add(y, this.mlp.forward(this.norm2.forward(y)));
+  }
+
+  private attend(x: Tensor, [height, width]: [number, number]): Tensor {
+    const { window, pooled } = this.config;
+    if (window === 0) return this.attn.forward(x);
+    const out = this.attn.forward(windowPartition(x, window).windows);
+    const side = pooled ? Math.floor(window / POOL) : window;
+    const padded = [height, width].map((n) => Math.ceil(n / side) * side) as [number, number];
+    return windowUnpartition(out, side, padded, [height, width]);
+  }
+}
+
+/** Cuts the image into overlapping patches of stride 4. */
+class PatchEmbed extends Module {
+  readonly proj: Conv2d;
+
+  constructor(dim: number) {
+    super();
+    this.proj = new Conv2d(3, dim, 7, { stride: 4, padding: 3 });
+  }
+
+  /** [B, 3, H, W] to [B, H / 4, W / 4, dim]. */
+  forward(x: Tensor): Tensor {
+    return toChannelsLast(this.proj.forward(x));
+  }
+}
+
+/** Sizes of every block of a trunk. */
+function blockConfigs(config: HieraConfig): BlockConfig[] {
+  let [dim, heads] = [config.embedDim, config.numHeads];
+  return config.stages.flatMap((count, stage) =>
+    Array.from({ length: count }, (_, i) => {
+      const first = stage > 0 && i === 0;
+      const block = config.stages.slice(0, stage).reduce((a, b) => a + b, 0) + i;
+      const dimOut = first ? 2 * dim : dim;
+      if (first) heads *= 2;
+      // The first block of a stage still uses the windows of the stage before.
+      const window = config.windowSpec[first ? stage - 1 : stage];
+      const global = config.globalAttBlocks.includes(block);
+      const result = { dim, dimOut, heads, window: global ? 0 : window, pooled: first };
+      dim = dimOut;
+      return result;
+    })
+  );
+}
+
+/** The trunk: four stages of strides 4, 8, 16 and 32. */
+export class Hiera extends Module {
+  readonly pos_embed: Parameter;
+  readonly pos_embed_window: Parameter;
+  readonly patch_embed: PatchEmbed;
+  readonly blocks: readonly MultiScaleBlock[];
+
+  constructor(private readonly config: HieraConfig) {
+    super();
+    const { embedDim, posEmbedSize } = config;
+    const window = [1, embedDim, WINDOW_EMBED, WINDOW_EMBED];
+    this.pos_embed = new Parameter([1, embedDim, ...posEmbedSize], filledWith(0));
+    this.pos_embed_window = new Parameter(window, filledWith(0));
+    this.patch_embed = new PatchEmbed(embedDim);
+    this.blocks = blockConfigs(config).map((block) => new MultiScaleBlock(block));
+  }
+
+  /** Channels of each stage, finest first. */
+  get channels(): number[] {
+    return this.config.stages.map((_, stage) => this.config.embedDim * 2 ** stage);
+  }
+
+  /**
+   * Images [B, 3, H, W] to the output of each stage, [B, C, H / stride, W / stride], finest first.
+   *
+   * @throws {RangeError} where a side is not a multiple of 32.
+   */
+  forward(images: Tensor, trace?: Trace): Tensor[] {
+    const [height, width] = images.shape.slice(2);
+    if (height % 32 !== 0 || width % 32 !== 0) {
+      throw new RangeError(`Hiera: ${height} x ${width} pixels are not multiples of 32.`);
+    }
+    const patches = this.patch_embed.forward(images);
+    trace?.("patch_embed", patches);
+    const positions = this.positions(patches.shape[1], patches.shape[2]);
+    trace?.("pos_embed_interp", positions);
+    let x = add(patches, positions);
+    const outputs: Tensor[] = [];
+    const ends = this.stageEnds();
+    for (const [i, block] of this.blocks.entries()) {
+      x = block.forward(x);
+      trace?.(`block.${i}`, x);
+      if (ends.has(i)) outputs.push(toChannelsFirst(x));
+    }
+    outputs.forEach((output, stage) => trace?.(`stage.${stage}`, output));
+    return outputs;
+  }
+
+  private stageEnds(): Set<number> {
+    let end = -1;
+    return new Set(this.config.stages.map((count) => end += count));
+  }
+
+  /** The embedding of the whole map plus that of the windows, [1, H, W, C]. */
+  private positions(height: number, width: number): Tensor {
+    const whole = interpolate(this.pos_embed, { size: [height, width], mode: "bicubic" });
+    const repeats = [1, 1, height / WINDOW_EMBED, width / WINDOW_EMBED];
+    return toChannelsLast(add(whole, tile(this.pos_embed_window, repeats)));
+  }
+}

@@ -1,0 +1,136 @@
+/** Conditions the features of a frame on memories and object pointers. */
+import { add, axialRotary, mul, relu, type RotaryTables, type Tensor } from "../../engine/mod.ts";
+import { LayerNorm, Linear, Module, type Training } from "../../engine/nn/mod.ts";
+import type { MemoryAttentionConfig } from "../config.ts";
+import { Attention } from "./attention.ts";
+import { type Trace, under } from "./trace.ts";
+
+/** Share of the position encoding that is added to the features at the entry. */
+const INPUT_POSITION_SCALE = 0.1;
+
+/** Memory tokens; those of object pointers come last. */
+export interface MemoryTokens {
+  /** [B, M, memDim] */
+  readonly memory: Tensor;
+  /** Position encoding, [1 or B, M, memDim]. */
+  readonly positions: Tensor;
+  /** Tokens at the end that have no place in the image. */
+  readonly pointerTokens: number;
+}
+
+interface LayerContext extends MemoryTokens {
+  readonly tables: RotaryTables;
+  readonly training: Training | undefined;
+}
+
+class MemoryAttentionLayer extends Module {
+  readonly self_attn: Attention;
+  readonly cross_attn_image: Attention;
+  readonly linear1: Linear;
+  readonly linear2: Linear;
+  readonly norm1: LayerNorm;
+  readonly norm2: LayerNorm;
+  readonly norm3: LayerNorm;
+  private readonly rate: number;
+
+  constructor(dim: number, memDim: number, { dimFeedforward, dropout }: MemoryAttentionConfig) {
+    super();
+    this.self_attn = new Attention({ dim, heads: 1, dropout });
+    this.cross_attn_image = new Attention({ dim, heads: 1, kvDim: memDim, dropout });
+    this.linear1 = new Linear(dim, dimFeedforward);
+    this.linear2 = new Linear(dimFeedforward, dim);
+    this.norm1 = new LayerNorm(dim);
+    this.norm2 = new LayerNorm(dim);
+    this.norm3 = new LayerNorm(dim);
+    this.rate = dropout;
+  }
+
+  /** [B, N, dim] to [B, N, dim]. */
+  forward(x: Tensor, context: LayerContext, trace?: Trace): Tensor {
+    const { memory, positions, pointerTokens, tables, training } = context;
+    const drop = (t: Tensor) => training?.dropout(t, this.rate) ?? t;
+    const own = this.norm1.forward(x);
+    const rotary = { tables, excludedKeys: 0 };
+    const attended = this.self_attn.forward(own, own, own, { rotary, training });
+    trace?.("self_attn", attended);
+    let y = add(x, drop(attended));
+    const recalled = this.cross_attn_image.forward(
+      this.norm2.forward(y),
+      add(memory, positions),
+      memory,
+      { rotary: { tables, excludedKeys: pointerTokens }, training },
+    );
+    trace?.("cross_attn", recalled);
+    y = add(y, drop(recalled));
+    const hidden = drop(relu(this.linear1.forward(this.norm3.forward(y))));
+    y = add(y, drop(this.linear2.forward(hidden)));
+    trace?.("out", y);
+    return y;
+  }
+}
+
+/** Options of {@link MemoryAttention.forward}. */
+export interface MemoryAttentionOptions {
+  /** [height, width] of the feature grid; square where left out. */
+  readonly grid?: readonly [number, number];
+  readonly training?: Training | undefined;
+  readonly trace?: Trace | undefined;
+}
+
+/** A stack of self-attention and attention to the memory bank, with rotary positions. */
+export class MemoryAttention extends Module {
+  readonly layers: readonly MemoryAttentionLayer[];
+  readonly norm: LayerNorm;
+  private readonly tables = new Map<string, RotaryTables>();
+
+  constructor(
+    private readonly dim: number,
+    memDim: number,
+    private readonly config: MemoryAttentionConfig,
+  ) {
+    super();
+    this.layers = Array.from(
+      { length: config.numLayers },
+      () => new MemoryAttentionLayer(dim, memDim, config),
+    );
+    this.norm = new LayerNorm(dim);
+  }
+
+  /**
+   * @param features of the frame, [B, N, dim].
+   * @param positions their position encoding, [1 or B, N, dim].
+   */
+  forward(
+    features: Tensor,
+    positions: Tensor,
+    tokens: MemoryTokens,
+    { grid, training, trace }: MemoryAttentionOptions = {},
+  ): Tensor {
+    const side = Math.sqrt(features.shape[1]);
+    const [height, width] = grid ?? [side, side];
+    if (height * width !== features.shape[1] || !Number.isInteger(height)) {
+      throw new RangeError(
+        `MemoryAttention: ${features.shape[1]} tokens are no ${height} x ${width} grid.`,
+      );
+    }
+    const tables = this.rotaryTables(height, width);
+    trace?.("freqs_cis.re", tables.cos);
+    trace?.("freqs_cis.im", tables.sin);
+    let x = add(features, mul(positions, INPUT_POSITION_SCALE));
+    for (const [i, layer] of this.layers.entries()) {
+      x = layer.forward(x, { ...tokens, tables, training }, under(trace, `layer${i}`));
+    }
+    return this.norm.forward(x);
+  }
+
+  /** Made once per grid: the tables are large, and the same for all layers and frames. */
+  private rotaryTables(height: number, width: number): RotaryTables {
+    const key = `${height}x${width}`;
+    let found = this.tables.get(key);
+    if (!found) {
+      found = axialRotary(this.dim, width, height, this.config.ropeTheta);
+      this.tables.set(key, found);
+    }
+    return found;
+  }
+}
