@@ -1,0 +1,106 @@
+/** Matrix products. */
+import { lowerMatmul } from "../../shaders/matmul.ts";
+import type { Gradient, HeavyRule } from "../rule.ts";
+import { broadcastShapes, numel, type Shape, show } from "../shape.ts";
+import { node, type Tensor } from "../tensor.ts";
+import { expand, reshape } from "./movement.ts";
+import { sumTo } from "./reduce.ts";
+
+/** Which operands of {@link matmul} are read with their last two dimensions swapped. */
+export interface MatmulOptions {
+  readonly transA?: boolean;
+  readonly transB?: boolean;
+}
+
+/** The primitive: a [A, M, K] times b [B, K, N], A = B or one of them 1. */
+function product(a: Tensor, b: Tensor, transA: boolean, transB: boolean): Tensor {
+  const batch = Math.max(a.shape[0], b.shape[0]);
+  const m = a.shape[transA ? 2 : 1];
+  const n = b.shape[transB ? 1 : 2];
+  return node("matmul", { transA, transB }, [a, b], [batch, m, n], "f32");
+}
+
+/** A stack of matrices as [batch, rows, columns]: 1 where it holds one, else the common batch. */
+function flattenBatch(x: Tensor, batch: Shape): Tensor {
+  const own = x.shape.slice(0, -2);
+  const matrix = x.shape.slice(-2);
+  const full = numel(own) === 1 || numel(own) === numel(batch) ? x : expand(x, [
+    ...batch,
+    ...matrix,
+  ]);
+  return reshape(full, [-1, ...matrix]);
+}
+
+/**
+ * The matrix product a b, as `torch.matmul`: leading dimensions broadcast, a vector on the left is a
+ * row and one on the right a column, whose dimension the result lacks.
+ *
+ * @param options `transA`, `transB`: read the operand's last two dimensions swapped.
+ * @throws {RangeError} where sizes disagree, an operand is a scalar, or a vector is to be swapped.
+ * @throws {TypeError} where an operand is not f32.
+ */
+export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tensor {
+  const { transA = false, transB = false } = options;
+  if (a.dtype !== "f32" || b.dtype !== "f32") {
+    throw new TypeError(`matmul: operands are ${a.dtype} and ${b.dtype}, not f32.`);
+  }
+  if (a.rank === 0 || b.rank === 0 || (transA && a.rank === 1) || (transB && b.rank === 1)) {
+    throw new RangeError(
+      `matmul: cannot multiply ${show(a.shape)}${transA ? " transposed" : ""} ` +
+        `by ${show(b.shape)}${transB ? " transposed" : ""}.`,
+    );
+  }
+  const left = a.rank === 1 ? reshape(a, [1, -1]) : a;
+  const right = b.rank === 1 ? reshape(b, [-1, 1]) : b;
+  const k = left.shape.at(transA ? -2 : -1);
+  if (k !== right.shape.at(transB ? -1 : -2)) {
+    throw new RangeError(
+      `matmul: the inner sizes of ${show(a.shape)}${transA ? " transposed" : ""} and ` +
+        `${show(b.shape)}${transB ? " transposed" : ""} differ.`,
+    );
+  }
+  const batch = broadcastShapes(left.shape.slice(0, -2), right.shape.slice(0, -2), "matmul");
+  const out = product(flattenBatch(left, batch), flattenBatch(right, batch), transA, transB);
+  const rows = a.rank === 1 ? [] : [out.shape[1]];
+  const columns = b.rank === 1 ? [] : [out.shape[2]];
+  return reshape(out, [...batch, ...rows, ...columns]);
+}
+
+const gradient: Gradient<"matmul"> = (n, g, needs) => {
+  const [a, b] = n.inputs;
+  const { transA, transB } = n.attributes;
+  const left = () => transA ? product(b, g, transB, true) : product(g, b, false, !transB);
+  const right = () => {
+    if (b.shape[0] === 1 && a.shape[0] > 1 && !transA) {
+      // One right factor for the whole batch: sum over the batch within one product.
+      const rows = reshape(a, [1, -1, a.shape[2]]);
+      const outer = reshape(g, [1, -1, g.shape[2]]);
+      return transB ? product(outer, rows, true, false) : product(rows, outer, true, false);
+    }
+    return transB ? product(g, a, true, transA) : product(a, g, !transA, false);
+  };
+  return [
+    needs[0] ? sumTo(left(), a.shape) : undefined,
+    needs[1] ? sumTo(right(), b.shape) : undefined,
+  ];
+};
+
+/** Gradient and kernels of matmul. */
+export const matmulRule: HeavyRule<"matmul"> = {
+  gradient,
+  epilogue: true,
+  lower: ({ inputs: [a, b], attributes: { transA, transB } }, profile, epilogue) =>
+    lowerMatmul(
+      {
+        batchA: a.shape[0],
+        batchB: b.shape[0],
+        m: a.shape[transA ? 2 : 1],
+        k: a.shape[transA ? 1 : 2],
+        n: b.shape[transB ? 1 : 2],
+        transA,
+        transB,
+      },
+      profile,
+      epilogue,
+    ),
+};
