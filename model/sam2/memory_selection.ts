@@ -105,7 +105,7 @@ export function selectMemory<T>(
   const stride = training ? 1 : config.memoryTemporalStrideForEval;
   for (let back = numMaskmem - 1; back >= 1; back--) {
     const output = earlier(slotFrame(query, back, stride));
-    if (output) memories.push({ output, temporalRow: back - 1 });
+    if (output !== undefined) memories.push({ output, temporalRow: back - 1 });
   }
 
   const sign = reverse ? -1 : 1;
@@ -121,7 +121,7 @@ export function selectMemory<T>(
     const t = frame - sign * distance;
     if (t < 0 || t >= numFrames) break;
     const output = earlier(t);
-    if (output) pointers.push({ output, distance });
+    if (output !== undefined) pointers.push({ output, distance });
   }
   return { memories, pointers, pointerSpan: Math.max(1, reach - 1) };
 }
