@@ -97,7 +97,7 @@ export function profileFor(device: Device, schedule: string | undefined): Adapte
 export async function openDevice(
   schedule: string | undefined = Deno.env.get("SSS_SCHEDULE"),
 ): Promise<Device> {
-  const adapter = await navigator.gpu?.requestAdapter({ powerPreference: "high-performance" });
+  const adapter = await findAdapter();
   if (!adapter) throw new NoAdapterError("No WebGPU adapter was found on this machine.");
   const [gpu, subgroups] = await requestDevice(adapter);
   const info = adapter.info as GPUAdapterInfo & { isFallbackAdapter?: boolean };
