@@ -1,4 +1,4 @@
-import { deepEqual, equal, ok, throws } from "node:assert/strict";
+import { deepStrictEqual, ok, strictEqual, throws } from "node:assert/strict";
 import {
   cosineSimilarity,
   MemoryBank,
@@ -47,21 +47,21 @@ for (const name of ["sss_memory_bank", "sss_memory_bank_one"]) {
         if (!step.probabilities || !step.sampled) continue;
         const image = embedding[s * batch + b];
         const p = bank.probabilities(image);
-        equal(p.length, step.probabilities[b].length);
+        strictEqual(p.length, step.probabilities[b].length);
         p.forEach((v, i) => ok(Math.abs(v - step.probabilities![b][i]) < 1e-12, `step ${s}`));
         const drawn = bank.sample(
           image,
           units.subarray((s * batch + b) * batch).subarray(0, batch),
         );
-        deepEqual(drawn.map((i) => bank.items[i].payload), step.sampled[b], `step ${s}`);
+        deepStrictEqual(drawn.map((i) => bank.items[i].payload), step.sampled[b], `step ${s}`);
       }
       for (let b = 0; b < batch; b++) {
         const n = s * batch + b;
         bank.offer({ memory: memory[n], embedding: embedding[n], iou: iou[n], payload: n });
       }
-      deepEqual(bank.items.map((item) => item.payload), step.bank, `step ${s}`);
+      deepStrictEqual(bank.items.map((item) => item.payload), step.bank, `step ${s}`);
     }
-    deepEqual([...tensors.get("bank_final")!.data], bank.items.map((item) => item.payload));
+    deepStrictEqual([...tensors.get("bank_final")!.data], bank.items.map((item) => item.payload));
   });
 }
 
@@ -73,43 +73,43 @@ function item(angle: number, iou: number, payload: string): MemoryItem<string> {
 Deno.test("MemoryBank.offer() returns what left when the bank is full", () => {
   const bank = new MemoryBank<string>(3);
   for (const m of [item(0, 0.9, "a"), item(0.1, 0.9, "b"), item(1.5, 0.9, "c")]) {
-    equal(bank.offer(m), undefined);
+    strictEqual(bank.offer(m), undefined);
   }
   // Least like "d" is "a", and most like "a" is "b", which "d" beats in dissimilarity.
-  equal(bank.offer(item(2.5, 0.85, "d"))?.payload, "b");
-  deepEqual(bank.items.map((m) => m.payload), ["a", "c", "d"]);
+  strictEqual(bank.offer(item(2.5, 0.85, "d"))?.payload, "b");
+  deepStrictEqual(bank.items.map((m) => m.payload), ["a", "c", "d"]);
   const unsure = item(-2, 0.1, "e");
-  equal(bank.offer(unsure), unsure);
+  strictEqual(bank.offer(unsure), unsure);
   bank.clear();
-  equal(bank.items.length, 0);
+  strictEqual(bank.items.length, 0);
   throws(() => bank.probabilities(Float32Array.of(1, 0)), /empty memory bank/);
 });
 
 Deno.test("replacedIndex() needs the IoU within the slack when the new memory is less alike", () => {
   const between = [[1, 0.9, 0], [0.9, 1, 0.1], [0, 0.1, 1]];
   const rowOf = (i: number) => between[i];
-  equal(replacedIndex([0.2, 0.5, 0.9], rowOf, 0.71, [0.5, 0.8, 0.5], 0.1), 1);
-  equal(replacedIndex([0.2, 0.5, 0.9], rowOf, 0.69, [0.5, 0.8, 0.5], 0.1), null);
-  equal(replacedIndex([0.95, 0.96, 0.97], rowOf, 1, [0, 0, 0], 0.1), null);
+  strictEqual(replacedIndex([0.2, 0.5, 0.9], rowOf, 0.71, [0.5, 0.8, 0.5], 0.1), 1);
+  strictEqual(replacedIndex([0.2, 0.5, 0.9], rowOf, 0.69, [0.5, 0.8, 0.5], 0.1), null);
+  strictEqual(replacedIndex([0.95, 0.96, 0.97], rowOf, 1, [0, 0, 0], 0.1), null);
   // The item least alike is the first: its most similar partner must not be itself.
-  equal(replacedIndex([-1, 1], (i) => [[1, 0], [0, 1]][i], 1, [0, 0], 0.1), 1);
+  strictEqual(replacedIndex([-1, 1], (i) => [[1, 0], [0, 1]][i], 1, [0, 0], 0.1), 1);
 });
 
 Deno.test("topIndices() is ordered by probability, then index, when there are ties", () => {
-  deepEqual(topIndices([0.2, 0.3, 0.2, 0.3], 3), [1, 3, 0]);
-  deepEqual(topIndices([0.5, 0.5], 4), [0, 1]);
+  deepStrictEqual(topIndices([0.2, 0.3, 0.2, 0.3], 3), [1, 3, 0]);
+  deepStrictEqual(topIndices([0.5, 0.5], 4), [0, 1]);
 });
 
 Deno.test("sampleIndices() stays in range when the numbers reach the ends", () => {
   const p = resamplingProbabilities([0.1, 0.1, 0.1]);
-  deepEqual(sampleIndices(p, [0, 0.3333, 0.3334, 1 - 2 ** -53]), [0, 0, 1, 2]);
-  deepEqual(sampleIndices([0.5, 0.25], [0.999]), [1]);
+  deepStrictEqual(sampleIndices(p, [0, 0.3333, 0.3334, 1 - 2 ** -53]), [0, 0, 1, 2]);
+  deepStrictEqual(sampleIndices([0.5, 0.25], [0.999]), [1]);
 });
 
 Deno.test("MemoryBank refuses what cannot be compared when sizes differ", () => {
   throws(() => new MemoryBank(1), /at least 2/);
   throws(() => cosineSimilarity(Float32Array.of(1), Float32Array.of(1, 2)), /1 and 2 values/);
-  equal(cosineSimilarity(Float32Array.of(0, 0), Float32Array.of(1, 2)), 0);
+  strictEqual(cosineSimilarity(Float32Array.of(0, 0), Float32Array.of(1, 2)), 0);
   const bank = new MemoryBank<string>(2);
   bank.offer(item(0, 1, "a"));
   const wide = { ...item(0, 1, "b"), memory: new Float32Array(3) };

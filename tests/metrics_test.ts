@@ -1,4 +1,4 @@
-import { deepEqual, equal, match, ok, throws } from "node:assert/strict";
+import { deepStrictEqual, match, ok, strictEqual, throws } from "node:assert/strict";
 import { squaredDistanceTransform } from "../model/sss/pcsw/distance_transform.ts";
 import type { Spacing, VolumeShape } from "../model/sss/pcsw/volume.ts";
 import { maskMetrics, MetricTable } from "../train/metrics/metric_table.ts";
@@ -55,7 +55,7 @@ Deno.test("squaredDistanceTransform() agrees with brute force when sites are spa
           const d = a.reduce((sum, v, k) => sum + ((v - b[k]) * spacing[k]) ** 2, 0);
           expected = Math.min(expected, d);
         }
-        if (expected === Infinity) equal(actual[i], Infinity);
+        if (expected === Infinity) strictEqual(actual[i], Infinity);
         else near(actual[i], expected, `shape ${shape}, voxel ${i}`, 1e-12);
       }
     }
@@ -66,13 +66,16 @@ Deno.test("maskMetrics() follows the empty rule when a mask is empty", () => {
   const shape: VolumeShape = [2, 3, 4], spacing: Spacing = [10, 2, 1];
   const empty = new Uint8Array(24), full = new Uint8Array(24).fill(1);
   const none = { hd: null, hd95: null, asd: null, assd: null };
-  deepEqual(maskMetrics(empty, empty, shape, spacing), { dice: 1, jaccard: 1, ...none });
-  deepEqual(maskMetrics(full, empty, shape, spacing), { dice: 0, jaccard: 0, ...none });
-  deepEqual(maskMetrics(empty, full, shape, spacing), { dice: 0, jaccard: 0, ...none });
+  deepStrictEqual(maskMetrics(empty, empty, shape, spacing), { dice: 1, jaccard: 1, ...none });
+  deepStrictEqual(maskMetrics(full, empty, shape, spacing), { dice: 0, jaccard: 0, ...none });
+  deepStrictEqual(maskMetrics(empty, full, shape, spacing), { dice: 0, jaccard: 0, ...none });
   const diagonal = Math.sqrt(10 ** 2 + 4 ** 2 + 3 ** 2);
   near(volumeDiagonal(shape, spacing), diagonal, "diagonal", 1e-12);
-  equal(maskMetrics(empty, full, shape, spacing, "diagonal").hd95, volumeDiagonal(shape, spacing));
-  equal(maskMetrics(empty, empty, shape, spacing, "diagonal").hd95, null);
+  strictEqual(
+    maskMetrics(empty, full, shape, spacing, "diagonal").hd95,
+    volumeDiagonal(shape, spacing),
+  );
+  strictEqual(maskMetrics(empty, empty, shape, spacing, "diagonal").hd95, null);
 });
 
 Deno.test("surfaceDistances() is directional only in asd when the masks are exchanged", () => {
@@ -80,8 +83,8 @@ Deno.test("surfaceDistances() is directional only in asd when the masks are exch
   const a = Uint8Array.from(hashUnits("a", 288), (u) => u < 0.2 ? 1 : 0);
   const b = Uint8Array.from(hashUnits("b", 288), (u) => u < 0.05 ? 1 : 0);
   const ab = surfaceDistances(a, b, shape)!, ba = surfaceDistances(b, a, shape)!;
-  equal(ab.hd, ba.hd);
-  equal(ab.hd95, ba.hd95);
+  strictEqual(ab.hd, ba.hd);
+  strictEqual(ab.hd95, ba.hd95);
   near(ab.assd, ba.assd, "assd", 1e-12);
   ok(ab.asd !== ba.asd);
   near((ab.asd + ba.asd) / 2, ab.assd, "assd from asd", 1e-12);
@@ -93,18 +96,18 @@ Deno.test("MetricTable averages over volumes, then classes, when classes are abs
   table.add("first", [1, 1, 0, 0, 2, 2, 0, 0], [1, 1, 0, 0, 0, 2, 2, 0], shape, [10, 1, 1]);
   table.add("second", [0, 0, 0, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0, 0, 0], shape, [10, 1, 1]);
   const all = table.summary();
-  equal(all.classes[0].mean.dice, 0.5);
-  equal(all.classes[1].mean.dice, 0.75);
-  equal(all.mean.dice, 0.625);
-  equal(all.classes[0].undefinedDistances, 1);
-  equal(all.classes[0].mean.hd, 0);
-  equal(all.classes[1].undefinedDistances, 1);
-  equal(all.mean.hd, 0.5);
+  strictEqual(all.classes[0].mean.dice, 0.5);
+  strictEqual(all.classes[1].mean.dice, 0.75);
+  strictEqual(all.mean.dice, 0.625);
+  strictEqual(all.classes[0].undefinedDistances, 1);
+  strictEqual(all.classes[0].mean.hd, 0);
+  strictEqual(all.classes[1].undefinedDistances, 1);
+  strictEqual(all.mean.hd, 0.5);
   const present = table.summary(true);
-  equal(present.classes[0].volumes, 2);
-  equal(present.classes[1].volumes, 1);
-  equal(present.classes[1].mean.dice, 0.5);
-  equal(present.mean.dice, 0.5);
+  strictEqual(present.classes[0].volumes, 2);
+  strictEqual(present.classes[1].volumes, 1);
+  strictEqual(present.classes[1].mean.dice, 0.5);
+  strictEqual(present.mean.dice, 0.5);
 });
 
 Deno.test("MetricTable states unit and rule when it is printed", () => {
@@ -121,8 +124,8 @@ Deno.test("MetricTable states unit and rule when it is printed", () => {
   match(String(voxels), /diagonal/);
   match(String(voxels), /volumes with the class/);
   const json = JSON.parse(JSON.stringify(voxels));
-  equal(json.unit, "voxels");
-  equal(json.rows[0].metrics.hd, 1);
+  strictEqual(json.unit, "voxels");
+  strictEqual(json.rows[0].metrics.hd, 1);
   throws(() => voxels.add("b", [1, 0], [0, 0], shape, [1, 1, 1]), /b is in mm/);
   throws(() => voxels.add("c", [1], [0, 0], shape, null), /prediction of c has 1 voxels/);
 });

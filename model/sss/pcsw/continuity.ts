@@ -33,44 +33,51 @@ export interface Criteria {
 /** A 3-D component as its piece numbers in ascending order. */
 export type Component = readonly number[];
 
-/** Components of a window, largest first and the earlier one of equals first, at most `parts`. */
+/** Numbers of the `count` largest of `sizes` (index 0 is unused), the earlier of equals first. */
+function largestNumbers(sizes: Float64Array, count: number): number[] {
+  const chosen: number[] = [];
+  for (let n = 1; n < sizes.length; n++) {
+    if (chosen.length === count && sizes[n] <= sizes[chosen[count - 1]]) continue;
+    let at = Math.min(chosen.length, count - 1);
+    while (at > 0 && sizes[n] > sizes[chosen[at - 1]]) at--;
+    chosen.splice(at, 0, n);
+    chosen.length = Math.min(chosen.length, count);
+  }
+  return chosen;
+}
+
+/** The `parts` largest components of a window, largest first. */
 function largestComponents(
   pieces: Pieces,
   begin: number,
-  labels: ArrayLike<number>,
+  labels: Int32Array,
   parts: number,
 ): { components: number[][]; sizes: number[]; foreground: number } {
-  const ranks = new Map<number, number>();
-  const sizes: number[] = [];
+  const count = labels.reduce((a, b) => Math.max(a, b), 0);
+  const sizes = new Float64Array(count + 1);
   let foreground = 0;
   for (let i = 0; i < labels.length; i++) {
-    let rank = ranks.get(labels[i]);
-    if (rank === undefined) {
-      rank = sizes.push(0) - 1;
-      ranks.set(labels[i], rank);
-    }
-    sizes[rank] += pieces.area[begin + i];
+    sizes[labels[i]] += pieces.area[begin + i];
     foreground += pieces.area[begin + i];
   }
-  // Array sort is stable, so equals stay in scan order.
-  const chosen = sizes.map((_, rank) => rank).sort((a, b) => sizes[b] - sizes[a]).slice(0, parts);
-  const place = new Map(chosen.map((rank, i) => [rank, i]));
+  const chosen = largestNumbers(sizes, parts);
+  const place = new Int32Array(count + 1).fill(-1);
+  chosen.forEach((number, i) => place[number] = i);
   const components: number[][] = chosen.map(() => []);
   for (let i = 0; i < labels.length; i++) {
-    const at = place.get(ranks.get(labels[i])!);
-    if (at !== undefined) components[at].push(begin + i);
+    if (place[labels[i]] >= 0) components[place[labels[i]]].push(begin + i);
   }
-  return { components, sizes: chosen.map((rank) => sizes[rank]), foreground };
+  return { components, sizes: chosen.map((number) => sizes[number]), foreground };
 }
 
 /**
- * Judges one window from the labels of its pieces. It is accepted when its largest components hold
+ * Judges one window from its piece labels. It is accepted when its largest components hold
  * at least `tau` of the foreground, and still do after the gates; `kept` are those that pass.
  */
 export function judgeWindow(
   pieces: Pieces,
   window: Window,
-  labels: ArrayLike<number>,
+  labels: Int32Array,
   criteria: Criteria,
 ): { verdict: WindowVerdict; kept: Component[] } {
   const begin = pieces.sliceStart[window.start];

@@ -13,8 +13,8 @@ import type { Connectivity, VolumeShape } from "./volume.ts";
 import type { Window } from "./windows.ts";
 
 /**
- * Component labels of the voxels `[length, H, W]` of one window of one class: 0 is background, and
- * two voxels have the same label exactly when they are connected inside the window.
+ * Component labels of the voxels `[length, H, W]` of one window of one class: two foreground voxels
+ * have the same label exactly when they are connected inside the window. Background is not read.
  */
 export type VoxelLabels = (classIndex: number, window: number) => ArrayLike<number>;
 
@@ -26,8 +26,11 @@ export type LabelVoxels = (
   connectivity: Connectivity,
 ) => VoxelLabels | Promise<VoxelLabels>;
 
-/** Labels of the pieces of a window, in piece order, the first piece of the window at index 0. */
-export type PieceLabels = (window: number) => ArrayLike<number>;
+/**
+ * Component numbers 1, 2, ... by first appearance of the pieces of a window, in piece order; the
+ * first piece of the window is at index 0.
+ */
+export type PieceLabels = (window: number) => Int32Array;
 
 /** The voxel reference: explicit-stack depth-first search in a window when it is asked for. */
 export const labelVoxelsByDfs: LabelVoxels = (masks, [, H, W], windows, connectivity) => {
@@ -62,12 +65,12 @@ export function labelPieces(pieces: Pieces, { start, length }: Window): Int32Arr
   return labels;
 }
 
-/** Reads voxel labels at the first voxel of every piece of the window. */
+/** Reads voxel labels at the first voxel of every piece of the window, and renumbers them. */
 export function pieceLabelsFromVoxels(
   pieces: Pieces,
   { start, length }: Window,
   voxelLabels: ArrayLike<number>,
-): Float64Array {
+): Int32Array {
   const [, H, W] = pieces.shape;
   if (voxelLabels.length !== length * H * W) {
     throw new RangeError(
@@ -76,8 +79,13 @@ export function pieceLabelsFromVoxels(
     );
   }
   const begin = pieces.sliceStart[start];
-  return Float64Array.from(
-    { length: pieces.sliceStart[start + length] - begin },
-    (_, i) => voxelLabels[pieces.first[begin + i] - start * H * W],
-  );
+  const labels = new Int32Array(pieces.sliceStart[start + length] - begin);
+  const numbers = new Map<number, number>();
+  for (let i = 0; i < labels.length; i++) {
+    const label = voxelLabels[pieces.first[begin + i] - start * H * W];
+    const number = numbers.get(label) ?? numbers.size + 1;
+    numbers.set(label, number);
+    labels[i] = number;
+  }
+  return labels;
 }

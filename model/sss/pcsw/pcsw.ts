@@ -223,9 +223,8 @@ function componentPrompts(
 /** The published fallback: densest slice and its centroid; for an empty volume the whole image. */
 function fallbackPrompt(mask: Uint8Array, [S, H, W]: VolumeShape): SlicePrompt {
   const plane = (z: number) => mask.subarray(z * H * W, (z + 1) * H * W);
-  const z = largestIndex(
-    Array.from({ length: S }, (_, i) => plane(i).reduce((sum, v) => sum + v, 0)),
-  );
+  const areas = Array.from({ length: S }, (_, i) => plane(i).reduce((sum, v) => sum + v, 0));
+  const z = largestIndex(areas);
   const box = tightBox(plane(z), W);
   if (box === null) return { z, box: [0, 0, W, H], point: [W / 2, H / 2] };
   return { z, box, point: centroid(plane(z), W) };
@@ -234,7 +233,9 @@ function fallbackPrompt(mask: Uint8Array, [S, H, W]: VolumeShape): SlicePrompt {
 function keptVoxels(pieces: Pieces, components: readonly Component[]): Uint8Array {
   const kept = new Uint8Array(pieces.count + 1);
   for (const component of components) for (const piece of component) kept[piece + 1] = 1;
-  return Uint8Array.from(pieces.labels, (label) => kept[label]);
+  const mask = new Uint8Array(pieces.labels.length);
+  for (let i = 0; i < mask.length; i++) mask[i] = kept[pieces.labels[i]];
+  return mask;
 }
 
 function weightRule(accepted: boolean, { selection, fallback }: PcswOptions) {
@@ -246,7 +247,7 @@ function weightRule(accepted: boolean, { selection, fallback }: PcswOptions) {
  * PCSW on binary masks, one per foreground class, each `[S, H, W]` with values 0 and 1.
  *
  * `probabilities` (one array per class) decide between classes that fill the same gap; without them
- * such voxels go to none.
+ * such voxels go to none. Masks must be empty in slices that `context` calls invalid.
  */
 export async function pcswMasks(
   masks: readonly Uint8Array[],
@@ -308,7 +309,7 @@ export async function pcswMasks(
  *
  * Returns one entry for each foreground class 1 .. C - 1. Throws a RangeError when sizes disagree.
  */
-export function pcsw(
+export async function pcsw(
   probabilities: Float32Array,
   shape: readonly [classes: number, slices: number, height: number, width: number],
   options: PcswOptions,
@@ -331,5 +332,5 @@ export function pcsw(
     (_, c) => probabilities.subarray(c * count, (c + 1) * count),
   );
   const masks = classMasks(channels, volume, options.threshold, context.validSlices);
-  return pcswMasks(masks, volume, options, context, channels.slice(1));
+  return await pcswMasks(masks, volume, options, context, channels.slice(1));
 }

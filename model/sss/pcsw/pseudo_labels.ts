@@ -70,7 +70,9 @@ export function voxelWeights(
   rule: "judged" | "all" | "none",
 ): Uint8Array {
   if (rule !== "judged") return new Uint8Array(predicted.length).fill(rule === "all" ? 1 : 0);
-  return predicted.map((p, i) => p !== 0 && kept[i] === 0 ? 0 : 1);
+  const weights = new Uint8Array(predicted.length);
+  for (let i = 0; i < weights.length; i++) weights[i] = predicted[i] !== 0 && kept[i] === 0 ? 0 : 1;
+  return weights;
 }
 
 /**
@@ -81,10 +83,13 @@ export function targetWeights(
   targets: ArrayLike<number>,
   classWeights: readonly Uint8Array[],
 ): Uint8Array {
-  return Uint8Array.from(targets, (label, i) => {
+  const weights = new Uint8Array(targets.length).fill(1);
+  for (let i = 0; i < weights.length; i++) {
+    const label = targets[i];
     if (label > classWeights.length) {
       throw new RangeError(`target ${label} exceeds the ${classWeights.length} classes of PCSW.`);
     }
-    return label === 0 ? 1 : classWeights[label - 1][i];
-  });
+    if (label !== 0) weights[i] = classWeights[label - 1][i];
+  }
+  return weights;
 }
