@@ -88,3 +88,16 @@ export async function installDriver(
   }
   say("mesa-vulkan-drivers is installed; continuing in a new process, which sees the driver.");
 }
+
+/** File names of the Vulkan drivers that Linux' loader would look at; empty on other systems. */
+export async function vulkanDrivers(): Promise<string[]> {
+  if (Deno.build.os !== "linux") return [];
+  const chosen = Deno.env.get("VK_DRIVER_FILES") ?? Deno.env.get("VK_ICD_FILENAMES");
+  if (chosen) return chosen.split(":");
+  const names: string[] = [];
+  for (const folder of ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d"]) {
+    const entries = await Array.fromAsync(Deno.readDir(folder)).catch(() => []);
+    names.push(...entries.map(({ name }) => name));
+  }
+  return names.sort();
+}
