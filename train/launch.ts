@@ -4,7 +4,7 @@
  */
 import { findAdapter } from "../engine/device.ts";
 import { isUserError, UserError } from "../engine/errors.ts";
-import { installDriver, type Machine, remedy, thisMachine } from "./setup/driver.ts";
+import { installDriver, type Machine, thisMachine } from "./setup/driver.ts";
 import { runDeno } from "./setup/process.ts";
 
 /** Set in the process that continues after an installation: a second one would not help. */
@@ -27,13 +27,13 @@ export async function launch(
 ): Promise<number> {
   const needsAdapter = !args.includes("--help") && !args.includes("-h");
   if (needsAdapter && !(await findAdapter())) {
-    const here = machine ?? await thisMachine();
     if (Deno.env.get(INSTALLED)) {
       throw new UserError(
-        `The driver is installed, yet WebGPU still finds no adapter. ${remedy(here)}`,
+        "mesa-vulkan-drivers is installed, yet WebGPU still finds no adapter: see that none of " +
+          "VK_DRIVER_FILES, VK_ICD_FILENAMES and DENO_WEBGPU_BACKEND points elsewhere.",
       );
     }
-    await installDriver(here, (line) => console.error(line));
+    await installDriver(machine ?? await thisMachine(), (line) => console.error(line));
     // Drivers are listed once a process, so only a new one can see what has just been installed.
     return await runDeno(["run", "-A", import.meta.url, module, ...args], { [INSTALLED]: "1" });
   }
