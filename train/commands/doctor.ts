@@ -14,7 +14,7 @@ import {
   tensor,
 } from "../../engine/mod.ts";
 import { heavyRules } from "../../engine/primitives.ts";
-import { vulkanDrivers } from "../setup/driver.ts";
+import { installedDrivers } from "../setup/driver.ts";
 import { cli, parseOptions } from "./cli.ts";
 
 /** PCI vendor numbers of GPU makers, and Khronos' number of Mesa's software drivers. */
@@ -84,11 +84,11 @@ async function describeAdapter(adapter: GPUAdapter, device: Device): Promise<[st
   const { profile } = device;
   const number = Number(info.vendor);
   const vendor = `${VENDORS[number] ?? "unknown"} (0x${number.toString(16)})`;
-  const drivers = await vulkanDrivers();
+  const drivers = await installedDrivers();
   return [
     ["name", device.name],
     ["vendor", vendor],
-    ...(drivers.length > 0 ? [["Vulkan drivers", drivers.join(", ")] as [string, string]] : []),
+    ...(drivers.length > 0 ? [["drivers", drivers.join(", ")] as [string, string]] : []),
     ["class", CLASSES[profile.class]],
     [
       "lanes",

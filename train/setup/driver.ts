@@ -89,15 +89,21 @@ export async function installDriver(
   say("mesa-vulkan-drivers is installed; continuing in a new process, which sees the driver.");
 }
 
-/** File names of the Vulkan drivers that Linux' loader would look at; empty on other systems. */
-export async function vulkanDrivers(): Promise<string[]> {
+/**
+ * The drivers that Linux' Vulkan loader would look at, by the names of their manifests, and the
+ * version of NVIDIA's kernel module; empty on other systems.
+ */
+export async function installedDrivers(): Promise<string[]> {
   if (Deno.build.os !== "linux") return [];
+  const nvidia = await Deno.readTextFile("/proc/driver/nvidia/version").catch(() => "");
+  const version = nvidia.match(/\d+\.\d+(\.\d+)?/)?.[0];
+  const kernel = version ? [`NVIDIA kernel module ${version}`] : [];
   const chosen = Deno.env.get("VK_DRIVER_FILES") ?? Deno.env.get("VK_ICD_FILENAMES");
-  if (chosen) return chosen.split(":");
+  if (chosen) return [...chosen.split(":"), ...kernel];
   const names: string[] = [];
   for (const folder of ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d"]) {
     const entries = await Array.fromAsync(Deno.readDir(folder)).catch(() => []);
     names.push(...entries.map(({ name }) => name));
   }
-  return names.sort();
+  return [...names.sort(), ...kernel];
 }
