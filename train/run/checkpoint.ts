@@ -1,0 +1,62 @@
+/** Checkpoints: safetensors files with all that a run needs to go on, or to be measured. */
+import { UserError } from "../../engine/errors.ts";
+import { readSafetensors, writeSafetensors } from "../../engine/safetensors.ts";
+import { differences, type RunConfig } from "./config.ts";
+import type { SavedTrainer } from "./trainer_contract.ts";
+
+/** How far the validations of a run have come. */
+export interface ValidationState {
+  /** Step of the latest validation; 0 before the first. */
+  readonly step: number;
+  /** The best one, by the mean Dice of the prompt-free table. */
+  readonly best: { readonly step: number; readonly dice: number } | null;
+}
+
+/** The content of a checkpoint. */
+export interface Checkpoint {
+  readonly config: RunConfig;
+  /** Steps done. */
+  readonly step: number;
+  readonly validation: ValidationState;
+  /** Weights, averages, moments, random counters, sampler position, memory bank, prompts. */
+  readonly trainer: SavedTrainer;
+}
+
+const FORMAT = "sam2-sss checkpoint 1";
+
+/**
+ * Writes a checkpoint, complete or not at all.
+ *
+ * @throws {UserError} where it cannot be written; an older one of that name then stays.
+ */
+export async function saveCheckpoint(path: string, checkpoint: Checkpoint): Promise<void> {
+  const { config, step, validation, trainer: { tensors, state } } = checkpoint;
+  const json = JSON.stringify({ config, step, validation, state });
+  await writeSafetensors(path, tensors, { format: FORMAT, run: json });
+}
+
+/**
+ * Reads a checkpoint.
+ *
+ * @throws {UserError} where the file is missing, damaged or no checkpoint of this program.
+ */
+export async function loadCheckpoint(path: string): Promise<Checkpoint> {
+  const { tensors, metadata: { format, run } } = await readSafetensors(path);
+  if (format !== FORMAT || run === undefined) {
+    throw new UserError(
+      `${path} is no checkpoint of a run: its format is "${format ?? "unknown"}".`,
+    );
+  }
+  const { config, step, validation, state } = JSON.parse(run) as Checkpoint & SavedTrainer;
+  return { config, step, validation, trainer: { tensors, state } };
+}
+
+/**
+ * Checks that a run with the configuration `here` would continue `checkpoint` exactly.
+ *
+ * @throws {UserError} that lists what differs.
+ */
+export function requireSame(path: string, checkpoint: Checkpoint, here: RunConfig): void {
+  const found = differences(checkpoint.config, here);
+  if (found.length > 0) throw new UserError(`Cannot continue from ${path}: ${found.join("; ")}.`);
+}

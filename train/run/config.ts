@@ -1,0 +1,86 @@
+/** What a run is made of, as config.json and every checkpoint hold it. */
+import type { Spacing } from "../data/dataset.ts";
+import type { TrainOptions } from "./trainer_contract.ts";
+
+/** The data of a run. */
+export interface DataChoice {
+  /** "phantom" or a folder. */
+  readonly source: string;
+  /** Labelled training patients. */
+  readonly labeled: number;
+  /** Voxel spacing in mm of volumes whose files store none. */
+  readonly spacing: Spacing | null;
+}
+
+/** What `DataChoice` turned out to be. */
+export interface DataIdentity {
+  readonly name: string;
+  readonly classes: readonly string[];
+  /** The data set's fingerprint. */
+  readonly hash: string;
+}
+
+/** What may change between two parts of a run: it has no influence on the weights. */
+export interface Schedule {
+  /** Steps between validations; 0 for none. */
+  readonly valEvery: number;
+  /** Steps between checkpoints. */
+  readonly checkpointEvery: number;
+  /** Most volumes of a validation and of the final tables; null for all. */
+  readonly evalLimit: number | null;
+}
+
+/** Everything that was chosen for a run. */
+export interface RunConfig {
+  readonly data: DataChoice & DataIdentity;
+  readonly train: TrainOptions;
+  readonly schedule: Schedule;
+}
+
+/** The options that stand behind some of the fields. */
+const OPTIONS: Readonly<Record<string, string>> = {
+  "train.batchLabelled": "--batch",
+  "train.learningRate": "--lr",
+  "train.method": "--method",
+  "train.model": "--model",
+  "train.size": "--size",
+  "train.steps": "--steps",
+  "train.seed": "--seed",
+  "data.labeled": "--labeled",
+  "data.spacing": "--spacing",
+  "data.name": "the data set's name",
+  "data.classes": "the list of classes",
+  "data.hash": "the hash of the data",
+};
+
+/**
+ * What would make a continued run another run, one clause a field; nothing where `here` continues
+ * `saved`. The schedule and the place of the data may differ.
+ */
+export function differences(saved: RunConfig, here: RunConfig): string[] {
+  const fields = ({ data: { source: _, ...data }, train }: RunConfig) =>
+    new Map(flatten({ data, train }, ""));
+  const before = fields(saved), now = fields(here);
+  const names = [...new Set([...before.keys(), ...now.keys()])];
+  const changed = names.filter((name) => before.get(name) !== now.get(name));
+  // Both batches have one option.
+  const hidden = changed.includes("train.batchLabelled") ? "train.batchUnlabelled" : "";
+  return changed.filter((name) => name !== hidden).map((name) =>
+    `${OPTIONS[name] ?? name.replace(/^train\./, "")} is ${before.get(name) ?? "absent"} in the ` +
+    `checkpoint and ${now.get(name) ?? "absent"} here`
+  );
+}
+
+function flatten(value: unknown, path: string): [string, string][] {
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) {
+    return Object.entries(value).flatMap(([key, inner]) =>
+      flatten(inner, path ? `${path}.${key}` : key)
+    );
+  }
+  return [[path, value === null ? "none" : Array.isArray(value) ? list(value) : String(value)]];
+}
+
+function list(values: readonly unknown[]): string {
+  const plain = values.every((v) => typeof v !== "object");
+  return plain ? values.join(",") : JSON.stringify(values);
+}

@@ -1,0 +1,124 @@
+/** Measures a trainer on volumes with labels: one table without their help, one with it. */
+import { UserError } from "../../engine/errors.ts";
+import type { LabelledVolume, VolumeSource } from "../data/dataset.ts";
+import { MetricTable } from "../metrics/metric_table.ts";
+import type { StopRequest } from "./signals.ts";
+import type { Prediction, Trainer } from "./trainer_contract.ts";
+
+/** Where the prompts of a prediction come from: the network's own PCSW search, or the labels. */
+export type PromptMode = "pcsw" | "oracle";
+
+/** Titles of the tables. */
+export const TITLES: Readonly<Record<PromptMode, string>> = {
+  pcsw: "prompt-free (prompts by PCSW; no label is read)",
+  oracle: "oracle prompts (boxes of the ground truth)",
+};
+
+/** What to measure. */
+export interface EvaluationOptions {
+  readonly volumes: readonly VolumeSource<LabelledVolume>[];
+  readonly classes: readonly string[];
+  readonly modes: readonly PromptMode[];
+  /** Asked before each volume. */
+  readonly stop?: StopRequest;
+  /** Called before each volume with the number of those that are done. */
+  readonly onVolume?: (done: number, total: number) => void;
+  /** Takes every prediction. */
+  readonly onPrediction?: (
+    volume: LabelledVolume,
+    mode: PromptMode,
+    prediction: Prediction,
+  ) => Promise<void>;
+}
+
+/** A table for each mode asked for. */
+export type Tables = Partial<Record<PromptMode, MetricTable>>;
+
+/**
+ * Predicts and measures on the volumes' own grids.
+ *
+ * @returns the tables, or `undefined` where `stop` was requested.
+ * @throws {UserError} where some volumes have a spacing and later ones have none.
+ */
+export async function evaluate(
+  trainer: Pick<Trainer, "predict">,
+  options: EvaluationOptions,
+): Promise<Tables | undefined> {
+  const { volumes, classes, modes, stop, onVolume, onPrediction } = options;
+  const tables = new Map(modes.map((mode) => [mode, new MetricTable(classes)]));
+  for (const [done, source] of volumes.entries()) {
+    if (stop?.requested) return undefined;
+    onVolume?.(done, volumes.length);
+    const volume = await source.load();
+    for (const [mode, table] of tables) {
+      const prediction = await predict(trainer, volume, mode);
+      addVolume(table, volume, prediction);
+      await onPrediction?.(volume, mode, prediction);
+    }
+  }
+  return stop?.requested ? undefined : Object.fromEntries(tables);
+}
+
+function predict(
+  trainer: Pick<Trainer, "predict">,
+  volume: LabelledVolume,
+  mode: PromptMode,
+): Promise<Prediction> {
+  if (mode === "oracle") return trainer.predict(volume, mode);
+  // Without the label in the object, nothing of it can reach the prompt-free table.
+  const { label: _, ...unlabelled } = volume;
+  return trainer.predict(unlabelled, mode);
+}
+
+function addVolume(table: MetricTable, volume: LabelledVolume, { labels }: Prediction): void {
+  const spacing = table.unit === "voxels" ? null : volume.spacing ?? null;
+  if (table.unit === "mm" && spacing === null) {
+    throw new UserError(
+      `${volume.id} has no voxel spacing, unlike the volumes before it; give one with --spacing.`,
+    );
+  }
+  table.add(volume.id, labels, volume.label, volume.shape, spacing);
+}
+
+/** Mean Dice over volumes, then classes. */
+export function meanDice(table: MetricTable): number {
+  return table.summary().mean.dice ?? 0;
+}
+
+/** Which weights on which volumes. */
+export interface Measured {
+  /** As in "best.safetensors". */
+  readonly checkpoint: string;
+  readonly step: number;
+  /** Best validation Dice, where the checkpoint was chosen by it. */
+  readonly validationDice: number | null;
+  readonly data: string;
+  /** Volumes measured and all volumes of the set. */
+  readonly volumes: readonly [measured: number, all: number];
+}
+
+/** The tables as text. */
+export function renderTables(tables: Tables, measured: Measured): string {
+  const { checkpoint, step, validationDice, data, volumes: [some, all] } = measured;
+  const chosen = validationDice === null
+    ? ""
+    : `, best on validation with a mean Dice of ${(100 * validationDice).toFixed(2)} %`;
+  const part = some < all ? `the first ${some} of ${all}` : `all ${all}`;
+  const lines = [
+    `Test set of ${data}, ${part} volumes; averaged weights of ${checkpoint} (step ${step}${chosen}).`,
+  ];
+  for (const [mode, table] of Object.entries(tables)) {
+    lines.push("", `${TITLES[mode as PromptMode]}:`, table.toString().trimEnd());
+  }
+  return lines.join("\n") + "\n";
+}
+
+/** The tables as plain data for results.json. */
+export function resultsJson(tables: Tables, measured: Measured) {
+  return {
+    ...measured,
+    tables: Object.fromEntries(
+      Object.entries(tables).map(([mode, table]) => [TITLES[mode as PromptMode], table.toJSON()]),
+    ),
+  };
+}

@@ -1,0 +1,166 @@
+/** Options of `deno task train`, and what they choose. */
+import { InvalidArgumentError, Option } from "commander";
+import { UserError } from "../../engine/errors.ts";
+import { sssConfig } from "../../model/sss/config.ts";
+import { cli, decimal, parseOptions, wholeNumber } from "../commands/cli.ts";
+import type { Spacing } from "../data/dataset.ts";
+import type { DataChoice, DataIdentity, RunConfig, Schedule } from "./config.ts";
+import type { Method, TrainOptions } from "./trainer_contract.ts";
+
+/** Options as given; what was not given is absent. */
+export interface TrainFlags {
+  readonly data?: string;
+  readonly labeled?: number;
+  readonly method?: Method;
+  readonly model?: TrainOptions["model"];
+  readonly size?: number;
+  readonly steps?: number;
+  readonly seed?: number;
+  readonly batch?: number;
+  readonly lr?: number;
+  readonly spacing?: Spacing;
+  readonly out?: string;
+  readonly resume?: string;
+  readonly evalLimit?: number;
+  readonly valEvery?: number;
+  readonly checkpointEvery?: number;
+}
+
+/** What the options choose before the data are opened. */
+export interface Choices {
+  /** Without `labeled`, the data decide. */
+  readonly data: Omit<DataChoice, "labeled"> & { readonly labeled: number | null };
+  readonly train: TrainOptions;
+  readonly schedule: Schedule;
+}
+
+const METHODS: readonly Method[] = ["sss", "supervised", "fixmatch"];
+const MODELS: readonly TrainOptions["model"][] = ["nano", "t", "s", "b+", "l"];
+
+/** What a new run starts from. */
+export const defaults: Choices = {
+  data: { source: "phantom", labeled: null, spacing: null },
+  train: {
+    method: "sss",
+    model: "nano",
+    size: 64,
+    seed: 0,
+    steps: 300,
+    batchLabelled: 4,
+    batchUnlabelled: 4,
+    learningRate: 1e-3,
+    weightDecay: 0.01,
+    clip: 1,
+    sss: sssConfig(),
+  },
+  schedule: { valEvery: 0, checkpointEvery: 50, evalLimit: null },
+};
+
+/**
+ * Parses the arguments of `deno task train`; `undefined` where they ask for help.
+ *
+ * @throws {UserError} where they are wrong.
+ */
+export function parseTrainFlags(args: readonly string[]): TrainFlags | undefined {
+  const { data, train, schedule } = defaults;
+  const program = cli(
+    "train",
+    "Trains a model, or continues a run, and measures it on test volumes.",
+  )
+    .allowExcessArguments(false)
+    .option("--data <source>", `"phantom" or a folder with a data set (default: ${data.source})`)
+    .option("--labeled <n>", "labelled training patients (default: a tenth)", wholeNumber(1))
+    .addOption(choice("--method <name>", "training method", METHODS, train.method))
+    .addOption(choice("--model <name>", "size of SAM-2", MODELS, train.model))
+    .option("--size <px>", `side of the network's input (default: ${train.size})`, imageSize)
+    .option("--steps <n>", `optimiser steps (default: ${train.steps})`, wholeNumber(1))
+    .option("--seed <n>", `seed of everything random (default: ${train.seed})`, wholeNumber(0))
+    .option(
+      "--batch <n>",
+      `labelled slices of a step, and unlabelled ones where the method takes any ` +
+        `(default: ${train.batchLabelled})`,
+      wholeNumber(1),
+    )
+    .option("--lr <x>", `learning rate (default: ${train.learningRate})`, decimal(0))
+    .option("--spacing <z,y,x>", "voxel spacing in mm where the files store none", voxelSpacing)
+    .option("--out <dir>", "folder of the run (default: runs/DATA-METHOD-SEED-NUMBER)")
+    .option("--resume <dir>", "continue the run in this folder")
+    .option("--eval-limit <n>", "most volumes of a validation or table", wholeNumber(1))
+    .option(
+      "--val-every <n>",
+      `steps between validations, 0 for none (default: ${schedule.valEvery})`,
+      wholeNumber(0),
+    )
+    .option(
+      "--checkpoint-every <n>",
+      `steps between checkpoints (default: ${schedule.checkpointEvery})`,
+      wholeNumber(1),
+    );
+  const flags = parseOptions<TrainFlags & Record<string, unknown>>(program, args);
+  if (flags?.resume !== undefined && flags.out !== undefined) {
+    throw new UserError("--resume continues in the folder of the run; --out cannot go with it.");
+  }
+  return flags;
+}
+
+/** `base` with what the options change. */
+export function choose(base: Choices, flags: TrainFlags): Choices {
+  const { data, train, schedule } = base;
+  const method = flags.method ?? train.method;
+  const batch = flags.batch ?? train.batchLabelled;
+  return {
+    data: {
+      source: flags.data ?? data.source,
+      labeled: flags.labeled ?? data.labeled,
+      spacing: flags.spacing ?? data.spacing,
+    },
+    train: {
+      ...train,
+      method,
+      model: flags.model ?? train.model,
+      size: flags.size ?? train.size,
+      seed: flags.seed ?? train.seed,
+      steps: flags.steps ?? train.steps,
+      batchLabelled: batch,
+      batchUnlabelled: method === "supervised" ? 0 : batch,
+      learningRate: flags.lr ?? train.learningRate,
+    },
+    schedule: {
+      valEvery: flags.valEvery ?? schedule.valEvery,
+      checkpointEvery: flags.checkpointEvery ?? schedule.checkpointEvery,
+      evalLimit: flags.evalLimit ?? schedule.evalLimit,
+    },
+  };
+}
+
+/** The configuration of a run, from its choices and the data that were found. */
+export function runConfig(
+  { data, train, schedule }: Choices,
+  found: DataIdentity & { readonly labeled: number },
+): RunConfig {
+  return { data: { ...data, ...found }, train, schedule };
+}
+
+/** Parser of three lengths, as in "10,1.5,1.5". */
+export function voxelSpacing(text: string): Spacing {
+  const [z, y, x, ...more] = text.split(",").map((part) => part.trim() === "" ? NaN : Number(part));
+  if (![z, y, x].every((v) => Number.isFinite(v) && v > 0) || more.length > 0) {
+    throw new InvalidArgumentError("It must be three lengths in mm, as in 10,1.5,1.5.");
+  }
+  return [z, y, x];
+}
+
+function imageSize(text: string): number {
+  const size = wholeNumber(32)(text);
+  if (size % 32 !== 0) throw new InvalidArgumentError("It must be a multiple of 32.");
+  return size;
+}
+
+function choice(flags: string, summary: string, values: readonly string[], preset: string): Option {
+  return new Option(flags, `${summary}: ${values.join(", ")} (default: ${preset})`).argParser(
+    (text: string) => {
+      if (values.includes(text)) return text;
+      throw new InvalidArgumentError(`It must be one of ${values.join(", ")}.`);
+    },
+  );
+}

@@ -1,0 +1,108 @@
+/** The line that shows how a long piece of work goes. */
+
+/** Where lines go; standard error by default. */
+export interface Terminal {
+  readonly rewrites: boolean;
+  readonly columns: () => number;
+  write(text: string): void;
+}
+
+const INTERVAL = 10_000;
+const REFRESH = 100;
+
+/** Standard error. */
+export function standardError(): Terminal {
+  const rewrites = Deno.stderr.isTerminal();
+  return {
+    rewrites,
+    columns: () => rewrites ? Deno.consoleSize().columns : Infinity,
+    write: (text) => void Deno.stderr.writeSync(new TextEncoder().encode(text)),
+  };
+}
+
+/**
+ * One line that is rewritten on a terminal, and a plain line every ten seconds elsewhere (the first
+ * at once).
+ */
+export class ProgressLine implements Disposable {
+  #shown = -Infinity;
+  #pending = "";
+  #open = false;
+
+  constructor(
+    private readonly terminal: Terminal = standardError(),
+    private readonly now: () => number = () => performance.now(),
+  ) {}
+
+  /** Shows `text`, unless the last line is too recent. */
+  update(text: string): void {
+    this.#pending = text;
+    const wait = this.terminal.rewrites ? REFRESH : INTERVAL;
+    if (this.now() - this.#shown >= wait) this.#show();
+  }
+
+  /** Prints a line that stays, above the progress line. */
+  say(text: string): void {
+    this.terminal.write(`${this.#open ? "\r\x1b[2K" : ""}${text}\n`);
+    this.#open = false;
+  }
+
+  /** Shows the latest text and leaves it there. */
+  [Symbol.dispose](): void {
+    if (this.#pending) this.#show();
+    if (this.#open) this.terminal.write("\n");
+    this.#open = false;
+  }
+
+  #show(): void {
+    this.#shown = this.now();
+    if (this.terminal.rewrites) {
+      const text = this.#pending.slice(0, Math.max(1, this.terminal.columns() - 1));
+      this.terminal.write(`\r\x1b[2K${text}`);
+      this.#open = true;
+    } else {
+      this.terminal.write(`${this.#pending}\n`);
+    }
+    this.#pending = "";
+  }
+}
+
+/** Speed over the latest steps, and the time that is left. */
+export class Pace {
+  readonly #steps: { readonly milliseconds: number; readonly images: number }[] = [];
+
+  /** @param window steps that count. */
+  constructor(private readonly window = 20) {}
+
+  /** Adds a step. */
+  add(milliseconds: number, images: number): void {
+    this.#steps.push({ milliseconds, images });
+    if (this.#steps.length > this.window) this.#steps.shift();
+  }
+
+  /** Milliseconds of a step. */
+  get stepTime(): number {
+    // The first step of a process compiles its kernels; it says nothing about the others.
+    const steps = this.#steps.length > 1 ? this.#steps.slice(1) : this.#steps;
+    return steps.reduce((sum, s) => sum + s.milliseconds, 0) / Math.max(1, steps.length);
+  }
+
+  get imagesPerSecond(): number {
+    const images = this.#steps.at(-1)?.images ?? 0;
+    return this.stepTime > 0 ? 1000 * images / this.stepTime : 0;
+  }
+
+  /** Time for `steps` more, as in "1h 02m", "3m 05s" or "12s". */
+  eta(steps: number): string {
+    return duration(this.stepTime * steps);
+  }
+}
+
+/** Milliseconds in words. */
+export function duration(milliseconds: number): string {
+  const seconds = Math.round(milliseconds / 1000);
+  const two = (n: number) => String(n).padStart(2, "0");
+  const minutes = Math.floor(seconds / 60), hours = Math.floor(minutes / 60);
+  if (hours > 0) return `${hours}h ${two(minutes % 60)}m`;
+  return minutes > 0 ? `${minutes}m ${two(seconds % 60)}s` : `${seconds}s`;
+}

@@ -1,0 +1,134 @@
+/** The folder of a run. */
+import { writeFileAtomically } from "../../engine/atomic_file.ts";
+import { UserError } from "../../engine/errors.ts";
+import { type Checkpoint, loadCheckpoint, requireSame } from "./checkpoint.ts";
+import type { RunConfig } from "./config.ts";
+
+/** Which checkpoint of a run. */
+export type CheckpointName = "last" | "best";
+
+/** Paths of a run's files. */
+export class RunDirectory {
+  constructor(readonly path: string) {}
+
+  get config(): string {
+    return `${this.path}/config.json`;
+  }
+  get metrics(): string {
+    return `${this.path}/metrics.jsonl`;
+  }
+  get results(): string {
+    return `${this.path}/results.json`;
+  }
+  get overlays(): string {
+    return `${this.path}/overlays`;
+  }
+  checkpoint(name: CheckpointName): string {
+    return `${this.path}/${name}.safetensors`;
+  }
+
+  /**
+   * Makes a folder for a new run: `path`, or `runs/<stem>-<number>` with the first free number.
+   *
+   * @throws {UserError} where `path` is there already with something in it, or cannot be made.
+   */
+  static async create(path: string | undefined, stem: string): Promise<RunDirectory> {
+    if (path !== undefined) {
+      await makeFolder(path, true);
+      const run = new RunDirectory(path);
+      if (await exists(run.config)) {
+        throw new UserError(
+          `${path} holds a run already: continue it with --resume ${path}, or give another --out.`,
+        );
+      }
+      for await (const { name } of Deno.readDir(path)) {
+        throw new UserError(`The folder ${path} has ${name} in it; a run needs an empty one.`);
+      }
+      return run;
+    }
+    await makeFolder("runs", true);
+    for (let number = 1;; number++) {
+      const free = `runs/${stem}-${number}`;
+      if (await makeFolder(free, false)) return new RunDirectory(free);
+    }
+  }
+
+  /**
+   * A run that exists.
+   *
+   * @throws {UserError} where the folder has no config.json.
+   */
+  static async open(path: string): Promise<RunDirectory> {
+    const run = new RunDirectory(path.replace(/(?<=.)\/+$/, ""));
+    if (!await exists(run.config)) {
+      throw new UserError(`${path} is no folder of a run: ${run.config} does not exist.`);
+    }
+    return run;
+  }
+
+  /** Writes a value as JSON, complete or not at all. */
+  static async writeJson(path: string, value: unknown): Promise<void> {
+    const text = JSON.stringify(value, null, 2) + "\n";
+    await writeFileAtomically(path, [new TextEncoder().encode(text)]);
+  }
+
+  /**
+   * The configuration.
+   *
+   * @throws {UserError} where config.json is damaged.
+   */
+  async readConfig(): Promise<RunConfig> {
+    let config: Partial<RunConfig>;
+    try {
+      config = JSON.parse(await Deno.readTextFile(this.config));
+    } catch (error) {
+      throw new UserError(`Cannot read ${this.config}: ${(error as Error).message}.`);
+    }
+    for (const part of ["data", "train", "schedule"] as const) {
+      if (typeof config?.[part] !== "object" || config[part] === null) {
+        throw new UserError(`${this.config} is no configuration of a run: it has no "${part}".`);
+      }
+    }
+    return config as RunConfig;
+  }
+
+  /** The best checkpoint where the run has validated, else the last. */
+  async preferred(): Promise<CheckpointName> {
+    return await exists(this.checkpoint("best")) ? "best" : "last";
+  }
+
+  /**
+   * A checkpoint of a run that was stopped or has ended.
+   *
+   * @param config what it has to agree with.
+   * @throws {UserError} where there is none, it is damaged, or it disagrees.
+   */
+  async loadCheckpoint(name: CheckpointName, config: RunConfig): Promise<Checkpoint> {
+    const path = this.checkpoint(name);
+    const checkpoint = await loadCheckpoint(path);
+    requireSame(path, checkpoint, config);
+    return checkpoint;
+  }
+
+  /** Removes what a process that was killed had begun to write. */
+  async removeLeftovers(): Promise<void> {
+    for await (const { name } of Deno.readDir(this.path)) {
+      if (name.endsWith(".tmp")) await Deno.remove(`${this.path}/${name}`);
+    }
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  return await Deno.stat(path).then(() => true, () => false);
+}
+
+/** Makes a folder; false where it is there and `orUse` is not set. */
+async function makeFolder(path: string, orUse: boolean): Promise<boolean> {
+  try {
+    await Deno.mkdir(path, { recursive: orUse });
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.AlreadyExists && !orUse) return false;
+    throw new UserError(`Cannot make the folder ${path}: ${(error as Error).message}.`);
+  }
+}
