@@ -3,7 +3,7 @@ import { add, axialRotary, mul, relu, type RotaryTables, type Tensor } from "../
 import { LayerNorm, Linear, Module, type Training } from "../../engine/nn/mod.ts";
 import type { MemoryAttentionConfig } from "../config.ts";
 import { Attention } from "./attention.ts";
-import { type Trace, under } from "./trace.ts";
+import type { Trace } from "./trace.ts";
 
 /** Share of the position encoding that is added to the features at the entry. */
 const INPUT_POSITION_SCALE = 0.1;
@@ -46,13 +46,12 @@ class MemoryAttentionLayer extends Module {
   }
 
   /** [B, N, dim] to [B, N, dim]. */
-  forward(x: Tensor, context: LayerContext, trace?: Trace): Tensor {
+  forward(x: Tensor, context: LayerContext): Tensor {
     const { memory, positions, pointerTokens, tables, training } = context;
     const drop = (t: Tensor) => training?.dropout(t, this.rate) ?? t;
     const own = this.norm1.forward(x);
     const rotary = { tables, excludedKeys: 0 };
     const attended = this.self_attn.forward(own, own, own, { rotary, training });
-    trace?.("self_attn", attended);
     let y = add(x, drop(attended));
     const recalled = this.cross_attn_image.forward(
       this.norm2.forward(y),
@@ -60,12 +59,9 @@ class MemoryAttentionLayer extends Module {
       memory,
       { rotary: { tables, excludedKeys: pointerTokens }, training },
     );
-    trace?.("cross_attn", recalled);
     y = add(y, drop(recalled));
     const hidden = drop(relu(this.linear1.forward(this.norm3.forward(y))));
-    y = add(y, drop(this.linear2.forward(hidden)));
-    trace?.("out", y);
-    return y;
+    return add(y, drop(this.linear2.forward(hidden)));
   }
 }
 
@@ -74,6 +70,7 @@ export interface MemoryAttentionOptions {
   /** [height, width] of the feature grid; square where left out. */
   readonly grid?: readonly [number, number];
   readonly training?: Training | undefined;
+  /** Receives `freqs_cis.re`, `freqs_cis.im` and `layer0.out`, `layer1.out`, … */
   readonly trace?: Trace | undefined;
 }
 
@@ -118,13 +115,17 @@ export class MemoryAttention extends Module {
     trace?.("freqs_cis.im", tables.sin);
     let x = add(features, mul(positions, INPUT_POSITION_SCALE));
     for (const [i, layer] of this.layers.entries()) {
-      x = layer.forward(x, { ...tokens, tables, training }, under(trace, `layer${i}`));
+      x = layer.forward(x, { ...tokens, tables, training });
+      trace?.(`layer${i}.out`, x);
     }
     return this.norm.forward(x);
   }
 
-  /** Made once per grid: the tables are large, and the same for all layers and frames. */
-  private rotaryTables(height: number, width: number): RotaryTables {
+  /**
+   * Rotation angles of a grid. Made once per grid: they are large, and the same for all layers and
+   * frames.
+   */
+  rotaryTables(height: number, width: number): RotaryTables {
     const key = `${height}x${width}`;
     let found = this.tables.get(key);
     if (!found) {
