@@ -26,8 +26,8 @@ export const SEGMENT_ALIGNMENT = 64;
 
 /** What {@link FlatParameters.create} starts from. */
 export interface FlatOptions {
-  /** Values by key; keys that are missing start from their initialiser. */
-  readonly values?: ReadonlyMap<string, StateTensor>;
+  /** Values by key, asked for one after the other; keys without start from their initialiser. */
+  readonly values?: Pick<ReadonlyMap<string, StateTensor>, "get">;
   /** Seed of the initialisers. */
   readonly seed?: number;
 }

@@ -10,7 +10,7 @@ export interface WeightsSpec {
   readonly prefix: string;
   readonly config?: string;
   /** Seeds and scales of single tensors, where there is no model. */
-  readonly tensors?: Readonly<Record<string, InputSpec>>;
+  readonly tensors?: Readonly<Record<string, Omit<InputSpec, "gen">>>;
 }
 
 /** The fields that every kind shares; the others are read by the kind's runner. */

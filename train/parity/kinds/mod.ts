@@ -1,16 +1,42 @@
 /** The runner of each kind of fixture. */
 import type { Runner } from "../kind.ts";
+import { runAdamW } from "./adamw.ts";
+import { runDfe } from "./dfe.ts";
+import { runEncodeMemory } from "./encode_memory.ts";
+import { runGradients } from "./grads.ts";
+import {
+  runEncoder,
+  runEndToEnd,
+  runMaskDecoder,
+  runMemoryAttention,
+  runMemoryEncoder,
+  runPromptEncoder,
+} from "./image.ts";
 import { runMemoryBank } from "./memory_bank.ts";
 import { runMetrics } from "./metrics.ts";
 import { runOps } from "./ops.ts";
 import { runPcsw } from "./pcsw.ts";
+import { runPredict } from "./predict.ts";
+import { runTrack } from "./track.ts";
 
 /** Runners by kind. */
 export const RUNNERS: Readonly<Record<string, Runner>> = {
+  adamw: runAdamW,
+  dfe: runDfe,
+  e2e: runEndToEnd,
+  encode_memory: runEncodeMemory,
+  encoder: runEncoder,
+  grads: runGradients,
+  mask_decoder: runMaskDecoder,
+  memory_attention: runMemoryAttention,
   memory_bank: runMemoryBank,
+  memory_encoder: runMemoryEncoder,
   metrics: runMetrics,
   ops: runOps,
   pcsw: runPcsw,
+  predict: runPredict,
+  prompt_encoder: runPromptEncoder,
+  track: runTrack,
 };
 
 /** The kind that a manifest names, else the known kind with which the fixture's name begins. */
