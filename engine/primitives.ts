@@ -2,12 +2,26 @@
 import type { Primitive } from "./attributes.ts";
 import type { HeavyRules } from "./compile/plan.ts";
 import { binaryGradients, unaryGradients, whereGradient } from "./ops/elementwise.ts";
+import { layerNormRules } from "./ops/layer_norm.ts";
+import { matmulRule } from "./ops/matmul.ts";
 import { movementGradients } from "./ops/movement.ts";
 import { reduceGradients } from "./ops/reduce.ts";
+import { softmaxRules } from "./ops/softmax.ts";
 import type { Gradient } from "./rule.ts";
 
 /** Primitives with kernels of their own. */
-export const heavyRules = {} as HeavyRules;
+export const heavyRules = {
+  matmul: matmulRule,
+  ...softmaxRules,
+  ...layerNormRules,
+} as unknown as HeavyRules;
+
+/** Extra outputs are read by gradient rules alone. */
+const noGradient = () => {
+  throw new Error("Gradients do not flow through the extra outputs of a primitive.");
+};
+
+type HeavyGradients = { readonly [P in keyof HeavyRules]: Gradient<P> };
 
 /** How gradients pass each primitive. */
 export const gradientRules = {
@@ -19,4 +33,8 @@ export const gradientRules = {
   leaf: () => [],
   constant: () => [],
   iota: () => [],
-} as unknown as { readonly [P in Primitive]: Gradient<P> };
+  output: noGradient,
+  ...Object.fromEntries(
+    Object.entries(heavyRules).map(([op, rule]) => [op, rule.gradient]),
+  ) as unknown as HeavyGradients,
+} satisfies { readonly [P in Primitive]: Gradient<P> };

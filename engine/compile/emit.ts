@@ -253,7 +253,7 @@ export class Emitter {
       const moved = coords.map((c, k) => k === along ? this.let(`u32(${row.code})`) : c);
       return this.value(input, { shape, coords: moved, lanes });
     }
-    return this.padded(n, ix, coords, lanes);
+    return this.padded(n, coords, lanes);
   }
 
   private affine(coord: string, start: number, step: number): string {
@@ -262,11 +262,11 @@ export class Emitter {
     return this.let(step > 0 ? `${scaled} + ${start}u` : `${start}u - ${scaled}`);
   }
 
-  private padded(n: GraphNode, ix: Index, coords: string[], lanes: Lanes | null): Value {
+  private padded(n: GraphNode, coords: string[], lanes: Lanes | null): Value {
     const { before, after } = n.tensor.attributes as Attributes["pad"];
     const input = n.inputs[0];
     const conditions: string[] = [];
-    let wideCondition = false;
+    const wideConditions = new Set<number>();
     const moved = coords.map((c, k) => {
       if (before[k] === 0 && after[k] === 0) return c;
       // Coordinates before the start wrap around to large numbers, so one comparison serves both ends.
@@ -274,8 +274,8 @@ export class Emitter {
       if (lanes && lanes.dim === k) {
         const steps = [0, 1, 2, 3].map((l) => `${(l * lanes.step) >>> 0}u`).join(", ");
         const all = this.let(`vec4<u32>(${at}) + vec4<u32>(${steps})`);
+        wideConditions.add(conditions.length);
         conditions.push(this.let(`${all} < vec4<u32>(${input.shape[k]}u)`));
-        wideCondition = true;
       } else conditions.push(this.let(`${at} < ${input.shape[k]}u`));
       return at;
     });
@@ -284,27 +284,13 @@ export class Emitter {
       aligned: lanes.aligned && before[lanes.dim as number] % 4 === 0,
     };
     const value = this.value(input, { shape: input.shape, coords: moved, lanes: shifted });
-    const wide = value.wide || wideCondition;
+    const wide = value.wide || wideConditions.size > 0;
     const spread = (c: string, i: number) =>
-      wide && !(wideCondition && this.isWideCondition(i, conditions, lanes, before, after))
-        ? `vec4<bool>(${c})`
-        : c;
+      wide && !wideConditions.has(i) ? `vec4<bool>(${c})` : c;
     const joined = conditions.map(spread).join(" & ");
     const kept = wide ? widen(value, n.dtype) : value.code;
     const nothing = wide ? `vec4<${n.dtype}>()` : zero(n.dtype);
     return { code: this.let(`select(${nothing}, ${kept}, ${joined})`), wide };
-  }
-
-  /** Condition `i` belongs to the i-th padded dimension; it is wide where lanes run along it. */
-  private isWideCondition(
-    i: number,
-    _conditions: string[],
-    lanes: Lanes | null,
-    before: readonly number[],
-    after: readonly number[],
-  ): boolean {
-    const padded = before.flatMap((b, k) => b === 0 && after[k] === 0 ? [] : [k]);
-    return lanes !== null && padded[i] === lanes.dim;
   }
 }
 

@@ -91,8 +91,16 @@ function wasteful(n: GraphNode, root: Root): boolean {
 
 const MAX_INLINED = 160;
 
-/** Chooses the roots of `graph`, in the order in which they run. */
-export function fuse(graph: Graph, maxBindings: number): Root[] {
+/**
+ * Chooses the roots of `graph`, in the order in which they run.
+ *
+ * @param takesEpilogue tells which primitives' kernels can compute an elementwise root in their store.
+ */
+export function fuse(
+  graph: Graph,
+  maxBindings: number,
+  takesEpilogue: (op: Primitive) => boolean,
+): Root[] {
   const limit = Math.min(maxBindings, 16) - 2;
   const roots: Root[] = [];
   const uses = new Map<GraphNode, Set<Root>>();
@@ -148,7 +156,7 @@ export function fuse(graph: Graph, maxBindings: number): Root[] {
     if (isFused(n)) visitFused(n);
     else visitHeavy(n);
   }
-  attachEpilogues(graph, roots, uses, demanded);
+  attachEpilogues(graph, roots, uses, demanded, takesEpilogue);
   return inRunOrder(roots);
 }
 
@@ -175,22 +183,12 @@ function aligned(root: Root): Set<GraphNode> {
   return found;
 }
 
-/** Ops whose kernels apply an epilogue to what they store. */
-const WITH_EPILOGUE = new Set<Primitive>([
-  "sum",
-  "amax",
-  "matmul",
-  "conv2d",
-  "conv2dInput",
-  "softmax",
-  "layerNorm",
-]);
-
 function attachEpilogues(
   graph: Graph,
   roots: Root[],
   uses: Map<GraphNode, Set<Root>>,
   demanded: Set<GraphNode>,
+  takesEpilogue: (op: Primitive) => boolean,
 ): void {
   const owner = new Map<GraphNode, Root>();
   for (const root of roots) {
@@ -208,7 +206,7 @@ function attachEpilogues(
     if (root.kind !== "map") continue;
     const candidates = [...aligned(root)].filter((h) => {
       const host = owner.get(h);
-      return host && WITH_EPILOGUE.has(h.op) && uses.get(h)!.size === 1 && !host.epilogue &&
+      return host && takesEpilogue(h.op) && uses.get(h)!.size === 1 && !host.epilogue &&
         h.size === root.node.size && h.dtype === "f32" && root.node.dtype === "f32" &&
         (!demanded.has(h) || onlyExtrasDemand(graph, h)) &&
         (firstExtraUse.get(h) ?? Infinity) > root.node.index &&

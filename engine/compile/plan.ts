@@ -224,7 +224,10 @@ function lastUses(work: readonly Work[], graph: Graph): Map<string, number> {
 
 /** Compiles a graph. @throws {RangeError} where a tensor exceeds what the adapter can bind. */
 export function makePlan({ graph, reads, profile, alignment, rules }: PlanRequest): Plan {
-  const work = fuse(graph, profile.maxBindings).map((root) => lowerRoot(root, rules, profile));
+  const takesEpilogue = (op: string) =>
+    op === "sum" || op === "amax" || rules[op as keyof HeavyRules]?.epilogue === true;
+  const roots = fuse(graph, profile.maxBindings, takesEpilogue);
+  const work = roots.map((root) => lowerRoot(root, rules, profile));
   const lastUse = lastUses(work, graph);
   const memory = new Memory(graph, lastUse, alignment, profile.maxBindingBytes);
   const targetOf = new Map<string, number>();

@@ -1,0 +1,168 @@
+/** SAM-2 with what SSS adds: class tokens, feature enhancement on three scales, the coarse head. */
+import {
+  add,
+  cat,
+  expand,
+  flatten,
+  interpolate,
+  permute,
+  repeatInterleave,
+  reshape,
+  type Tensor,
+  tile,
+  zeros,
+} from "../../engine/mod.ts";
+import { Embedding, Module, normal, type Training } from "../../engine/nn/mod.ts";
+import type { Sam2Config } from "../config.ts";
+import type { PyramidFeatures } from "../sam2/fpn_neck.ts";
+import { sinePositionEncoding } from "../sam2/position_encoding.ts";
+import type { PointPrompt } from "../sam2/prompt_encoder.ts";
+import { Sam2 } from "../sam2/sam2.ts";
+import { CoarseHead } from "./coarse_head.ts";
+import { Dfe, type DfeOptions } from "./dfe.ts";
+
+/** Spread of the class tokens at the start. */
+const CLASS_TOKEN_STD = 0.02;
+
+/** What is learned beside SAM-2; its keys begin with `sss.`. */
+class SssParts extends Module {
+  readonly class_embed: Embedding;
+  readonly dfe: readonly Dfe[];
+  readonly coarse: CoarseHead;
+
+  constructor(dim: number, classes: number, scales: number) {
+    super();
+    this.class_embed = new Embedding(classes, dim, normal(CLASS_TOKEN_STD));
+    this.dfe = Array.from({ length: scales }, () => new Dfe(dim));
+    this.coarse = new CoarseHead(dim, classes + 1);
+  }
+}
+
+/** Masks of all classes of a batch of images, before absent objects are blanked. */
+export interface ClassMasks {
+  /** Logits [B, C, R / 4, R / 4]. */
+  readonly logits: Tensor;
+  /** Logit of the class being in the image, [B, C]. */
+  readonly objectScores: Tensor;
+  /** Predicted overlap of each mask, [B, C]. */
+  readonly ious: Tensor;
+}
+
+/** Memories that the objects of a batch attend to: items of the memory bank. */
+export interface DrawnMemories {
+  /** Memory maps of `count` draws for every object, [B C, count (R / 16)^2, memDim]. */
+  readonly tokens: Tensor;
+  readonly count: number;
+}
+
+/** SAM-2 that segments a fixed list of classes, each as one object. */
+export class SssModel extends Sam2 {
+  readonly sss: SssParts;
+
+  /** @param classes number of classes without background. */
+  constructor(config: Sam2Config, readonly classes: number) {
+    super(config);
+    this.sss = new SssParts(config.dModel, classes, 3);
+  }
+
+  /** Feature pyramid of normalised images [B, 3, R, R], all levels with dModel channels. */
+  encode(images: Tensor): PyramidFeatures {
+    return this.image_encoder.forward(images);
+  }
+
+  /**
+   * The levels of `p` enhanced by those of `q`, scale by scale.
+   *
+   * @param foreign 1 where `q` shows another image, [B, 1, R, R].
+   */
+  enhance(
+    p: PyramidFeatures,
+    q: PyramidFeatures,
+    options: DfeOptions,
+    foreign?: Tensor,
+  ): PyramidFeatures {
+    const levels = p.levels.map((level, i) => {
+      const size = [level.shape[2], level.shape[3]] as const;
+      const mask = foreign && interpolate(foreign, { size, mode: "nearest" });
+      return this.sss.dfe[i].enhance(level, q.levels[i], options, mask);
+    });
+    return { levels, positions: p.positions };
+  }
+
+  /** Coarse logits [B, classes + 1, R / 4, R / 4]. */
+  coarse(features: PyramidFeatures, training?: Training): Tensor {
+    return this.sss.coarse.forward(features.levels[0], training);
+  }
+
+  /** Image embeddings of every object, [B C, dModel, R / 16, R / 16], with or without memories. */
+  embed(features: PyramidFeatures, memories?: DrawnMemories, training?: Training): Tensor {
+    const coarsest = features.levels[features.levels.length - 1];
+    const embedding = repeatInterleave(coarsest, this.classes, 0);
+    if (!memories) return add(embedding, reshape(this.no_mem_embed, [1, -1, 1, 1]));
+    const [, , height, width] = coarsest.shape;
+    const toTokens = (map: Tensor) => permute(flatten(map, 2), [0, 2, 1]);
+    const place = sinePositionEncoding(this.config.memDim, height, width);
+    const conditioned = this.memory_attention.forward(
+      toTokens(embedding),
+      toTokens(features.positions[features.positions.length - 1]),
+      {
+        memory: memories.tokens,
+        positions: tile(toTokens(place), [1, memories.count, 1]),
+        pointerTokens: 0,
+      },
+      { grid: [height, width], training },
+    );
+    return reshape(permute(conditioned, [0, 2, 1]), embedding.shape);
+  }
+
+  /**
+   * One mask for each class of each image: the class token goes before all other prompt tokens.
+   *
+   * @param embedding from {@link embed}, [B C, dModel, R / 16, R / 16].
+   * @param points prompts of every object, [B C, P, 2] and [B C, P].
+   */
+  decode(
+    features: PyramidFeatures,
+    embedding: Tensor,
+    points: PointPrompt,
+    training?: Training,
+  ): ClassMasks {
+    const batch = features.levels[0].shape[0];
+    const objects = batch * this.classes;
+    const { levels } = this.sharpen(features);
+    const highRes = levels.slice(0, -1).map((level) => repeatInterleave(level, this.classes, 0));
+    const token = reshape(this.sss.class_embed.weight, [1, this.classes, 1, -1]);
+    const leadingTokens = reshape(expand(token, [batch, -1, -1, -1]), [objects, 1, -1]);
+    const prompts = { points, leadingTokens };
+    const heads = this.forwardSamHeads(embedding, highRes, prompts, { multimask: false, training });
+    const [, , height, width] = heads.ungatedMultimasks.shape;
+    const perImage = [batch, this.classes];
+    return {
+      logits: reshape(heads.ungatedMultimasks, [...perImage, height, width]),
+      objectScores: reshape(heads.objectScoreLogits, perImage),
+      ious: reshape(heads.ious, perImage),
+    };
+  }
+
+  /** Memory maps of every object, [B C, memDim, R / 16, R / 16]. */
+  remember(features: PyramidFeatures, masks: ClassMasks): Tensor {
+    const coarsest = features.levels[features.levels.length - 1];
+    const { imageSize } = this.config;
+    const objects = masks.objectScores.size;
+    const [, , height, width] = masks.logits.shape;
+    const full = interpolate(reshape(masks.logits, [objects, 1, height, width]), {
+      size: [imageSize, imageSize],
+      mode: "bilinear",
+    });
+    const embedding = repeatInterleave(coarsest, this.classes, 0);
+    return this.encodeNewMemory(embedding, full, reshape(masks.objectScores, [objects, 1]))
+      .features;
+  }
+
+  /** Softmax logits at full size, [B, 1 + C, R, R]: 0 for the background, then the classes. */
+  classLogits(masks: ClassMasks): Tensor {
+    const { imageSize } = this.config;
+    const up = interpolate(masks.logits, { size: [imageSize, imageSize], mode: "bilinear" });
+    return cat([zeros([up.shape[0], 1, imageSize, imageSize]), up], 1);
+  }
+}
