@@ -1,0 +1,39 @@
+/** Whole-file reading and atomic writing with errors that name the file. */
+import { DataError, ioReason } from "./errors.ts";
+
+/**
+ * The bytes of a file.
+ *
+ * @throws {DataError} if it cannot be read.
+ */
+export async function readBytes(path: string): Promise<Uint8Array<ArrayBuffer>> {
+  try {
+    return await Deno.readFile(path);
+  } catch (error) {
+    throw new DataError(`Cannot read ${path}: ${ioReason(error)}.`);
+  }
+}
+
+/**
+ * Writes a file so that readers see either the old or the whole new contents: into a temporary
+ * file of the same folder, which is then renamed.
+ *
+ * @throws {DataError} if it cannot be written; no temporary file stays behind.
+ */
+export async function writeAtomic(path: string, bytes: Uint8Array): Promise<void> {
+  const temporary = `${path}.${crypto.randomUUID().slice(0, 8)}.tmp`;
+  try {
+    await Deno.writeFile(temporary, bytes);
+    await Deno.rename(temporary, path);
+  } catch (error) {
+    await Deno.remove(temporary).catch(() => {});
+    throw new DataError(`Cannot write ${path}: ${ioReason(error)}.`);
+  }
+}
+
+/** SHA-256 of bytes or of UTF-8 text, as hexadecimal digits. */
+export async function sha256(data: Uint8Array<ArrayBuffer> | string): Promise<string> {
+  const bytes = typeof data === "string" ? new TextEncoder().encode(data) : data;
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  return Array.from(digest, (b) => b.toString(16).padStart(2, "0")).join("");
+}
