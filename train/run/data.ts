@@ -5,6 +5,7 @@ import type { DataSet, Spacing, Volume, VolumeSource } from "../data/dataset.ts"
 import { createPhantom } from "../data/phantom.ts";
 import type { DataIdentity } from "./config.ts";
 import type { Choices } from "./options.ts";
+import type { StopRequest } from "./signals.ts";
 
 /**
  * Opens "phantom" or a folder. Without a number of labelled patients, a tenth of them (at least one)
@@ -36,16 +37,20 @@ export function patients(sources: readonly VolumeSource[]): number {
 /**
  * Reads every volume once, so that a damaged file is found before hours of work and not after.
  *
+ * @returns false where a stop was requested meanwhile.
  * @throws {UserError} for the first volume that is damaged.
  */
 export async function checkVolumes(
   sources: readonly VolumeSource[],
+  stop: StopRequest,
   onVolume: (done: number, total: number) => void,
-): Promise<void> {
+): Promise<boolean> {
   for (const [done, source] of sources.entries()) {
+    if (stop.requested) return false;
     onVolume(done, sources.length);
     await source.load();
   }
+  return true;
 }
 
 /**

@@ -8,12 +8,6 @@ import type { Prediction, Trainer } from "./trainer_contract.ts";
 /** Where the prompts of a prediction come from: the network's own PCSW search, or the labels. */
 export type PromptMode = "pcsw" | "oracle";
 
-/** Titles of the tables. */
-export const TITLES: Readonly<Record<PromptMode, string>> = {
-  pcsw: "prompt-free (prompts by PCSW; no label is read)",
-  oracle: "oracle prompts (boxes of the ground truth)",
-};
-
 /** What to measure. */
 export interface EvaluationOptions {
   readonly volumes: readonly VolumeSource<LabelledVolume>[];
@@ -56,7 +50,7 @@ export async function evaluate(
       await onPrediction?.(volume, mode, prediction);
     }
   }
-  return stop?.requested ? undefined : Object.fromEntries(tables);
+  return Object.fromEntries(tables);
 }
 
 function predict(
@@ -83,42 +77,4 @@ function addVolume(table: MetricTable, volume: LabelledVolume, { labels }: Predi
 /** Mean Dice over volumes, then classes. */
 export function meanDice(table: MetricTable): number {
   return table.summary().mean.dice ?? 0;
-}
-
-/** Which weights on which volumes. */
-export interface Measured {
-  /** As in "best.safetensors". */
-  readonly checkpoint: string;
-  readonly step: number;
-  /** Best validation Dice, where the checkpoint was chosen by it. */
-  readonly validationDice: number | null;
-  readonly data: string;
-  /** Volumes measured and all volumes of the set. */
-  readonly volumes: readonly [measured: number, all: number];
-}
-
-/** The tables as text. */
-export function renderTables(tables: Tables, measured: Measured): string {
-  const { checkpoint, step, validationDice, data, volumes: [some, all] } = measured;
-  const chosen = validationDice === null
-    ? ""
-    : `, best on validation with a mean Dice of ${(100 * validationDice).toFixed(2)} %`;
-  const part = some < all ? `the first ${some} of ${all}` : `all ${all}`;
-  const lines = [
-    `Test set of ${data}, ${part} volumes; averaged weights of ${checkpoint} (step ${step}${chosen}).`,
-  ];
-  for (const [mode, table] of Object.entries(tables)) {
-    lines.push("", `${TITLES[mode as PromptMode]}:`, table.toString().trimEnd());
-  }
-  return lines.join("\n") + "\n";
-}
-
-/** The tables as plain data for results.json. */
-export function resultsJson(tables: Tables, measured: Measured) {
-  return {
-    ...measured,
-    tables: Object.fromEntries(
-      Object.entries(tables).map(([mode, table]) => [TITLES[mode as PromptMode], table.toJSON()]),
-    ),
-  };
 }

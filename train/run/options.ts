@@ -70,8 +70,10 @@ export function parseTrainFlags(args: readonly string[]): TrainFlags | undefined
     .allowExcessArguments(false)
     .option("--data <source>", `"phantom" or a folder with a data set (default: ${data.source})`)
     .option("--labeled <n>", "labelled training patients (default: a tenth)", wholeNumber(1))
-    .addOption(choice("--method <name>", "training method", METHODS, train.method))
-    .addOption(choice("--model <name>", "size of SAM-2", MODELS, train.model))
+    .addOption(
+      choice("--method <name>", `${METHODS.join(", ")} (default: ${train.method})`, METHODS),
+    )
+    .addOption(choice("--model <name>", `${MODELS.join(", ")} (default: ${train.model})`, MODELS))
     .option("--size <px>", `side of the network's input (default: ${train.size})`, imageSize)
     .option("--steps <n>", `optimiser steps (default: ${train.steps})`, wholeNumber(1))
     .option("--seed <n>", `seed of everything random (default: ${train.seed})`, wholeNumber(0))
@@ -136,7 +138,7 @@ export function choose(base: Choices, flags: TrainFlags): Choices {
 /** The configuration of a run, from its choices and the data that were found. */
 export function runConfig(
   { data, train, schedule }: Choices,
-  found: DataIdentity & { readonly labeled: number },
+  found: DataIdentity & Pick<DataChoice, "labeled">,
 ): RunConfig {
   return { data: { ...data, ...found }, train, schedule };
 }
@@ -150,17 +152,21 @@ export function voxelSpacing(text: string): Spacing {
   return [z, y, x];
 }
 
+/** The option that picks a checkpoint of a run. */
+export function checkpointOption(): Option {
+  const summary = "which checkpoint (default: best where the run has validated, else last)";
+  return choice("--checkpoint <name>", summary, ["best", "last"]);
+}
+
 function imageSize(text: string): number {
   const size = wholeNumber(32)(text);
   if (size % 32 !== 0) throw new InvalidArgumentError("It must be a multiple of 32.");
   return size;
 }
 
-function choice(flags: string, summary: string, values: readonly string[], preset: string): Option {
-  return new Option(flags, `${summary}: ${values.join(", ")} (default: ${preset})`).argParser(
-    (text: string) => {
-      if (values.includes(text)) return text;
-      throw new InvalidArgumentError(`It must be one of ${values.join(", ")}.`);
-    },
-  );
+function choice(flags: string, summary: string, values: readonly string[]): Option {
+  return new Option(flags, summary).argParser((text: string) => {
+    if (values.includes(text)) return text;
+    throw new InvalidArgumentError(`It must be one of ${values.join(", ")}.`);
+  });
 }

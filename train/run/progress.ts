@@ -47,6 +47,13 @@ export class ProgressLine implements Disposable {
     this.#open = false;
   }
 
+  /** Takes the line away, so that other output can follow. */
+  clear(): void {
+    if (this.#open) this.terminal.write("\r\x1b[2K");
+    this.#open = false;
+    this.#pending = "";
+  }
+
   /** Shows the latest text and leaves it there. */
   [Symbol.dispose](): void {
     if (this.#pending) this.#show();

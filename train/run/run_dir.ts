@@ -1,6 +1,7 @@
 /** The folder of a run. */
 import { writeFileAtomically } from "../../engine/atomic_file.ts";
 import { UserError } from "../../engine/errors.ts";
+import { ioReason } from "../data/errors.ts";
 import { type Checkpoint, loadCheckpoint, requireSame } from "./checkpoint.ts";
 import type { RunConfig } from "./config.ts";
 
@@ -17,12 +18,7 @@ export class RunDirectory {
   get metrics(): string {
     return `${this.path}/metrics.jsonl`;
   }
-  get results(): string {
-    return `${this.path}/results.json`;
-  }
-  get overlays(): string {
-    return `${this.path}/overlays`;
-  }
+  /** Path of a checkpoint. */
   checkpoint(name: CheckpointName): string {
     return `${this.path}/${name}.safetensors`;
   }
@@ -34,7 +30,7 @@ export class RunDirectory {
    */
   static async create(path: string | undefined, stem: string): Promise<RunDirectory> {
     if (path !== undefined) {
-      await makeFolder(path, true);
+      await makeFolder(path);
       const run = new RunDirectory(path);
       if (await exists(run.config)) {
         throw new UserError(
@@ -46,10 +42,10 @@ export class RunDirectory {
       }
       return run;
     }
-    await makeFolder("runs", true);
+    await makeFolder("runs");
     for (let number = 1;; number++) {
       const free = `runs/${stem}-${number}`;
-      if (await makeFolder(free, false)) return new RunDirectory(free);
+      if (await claimFolder(free)) return new RunDirectory(free);
     }
   }
 
@@ -64,12 +60,6 @@ export class RunDirectory {
       throw new UserError(`${path} is no folder of a run: ${run.config} does not exist.`);
     }
     return run;
-  }
-
-  /** Writes a value as JSON, complete or not at all. */
-  static async writeJson(path: string, value: unknown): Promise<void> {
-    const text = JSON.stringify(value, null, 2) + "\n";
-    await writeFileAtomically(path, [new TextEncoder().encode(text)]);
   }
 
   /**
@@ -122,13 +112,32 @@ async function exists(path: string): Promise<boolean> {
   return await Deno.stat(path).then(() => true, () => false);
 }
 
-/** Makes a folder; false where it is there and `orUse` is not set. */
-async function makeFolder(path: string, orUse: boolean): Promise<boolean> {
+/** Writes a value as JSON, complete or not at all. */
+export async function writeJson(path: string, value: unknown): Promise<void> {
+  const text = JSON.stringify(value, null, 2) + "\n";
+  await writeFileAtomically(path, [new TextEncoder().encode(text)]);
+}
+
+/**
+ * Makes a folder and those above it; one that is there is used.
+ *
+ * @throws {UserError} where it cannot be made.
+ */
+export async function makeFolder(path: string): Promise<void> {
   try {
-    await Deno.mkdir(path, { recursive: orUse });
+    await Deno.mkdir(path, { recursive: true });
+  } catch (error) {
+    throw new UserError(`Cannot make the folder ${path}: ${ioReason(error)}.`);
+  }
+}
+
+/** Makes a folder that is not there yet; false where it is. */
+async function claimFolder(path: string): Promise<boolean> {
+  try {
+    await Deno.mkdir(path);
     return true;
   } catch (error) {
-    if (error instanceof Deno.errors.AlreadyExists && !orUse) return false;
-    throw new UserError(`Cannot make the folder ${path}: ${(error as Error).message}.`);
+    if (error instanceof Deno.errors.AlreadyExists) return false;
+    throw new UserError(`Cannot make the folder ${path}: ${ioReason(error)}.`);
   }
 }

@@ -1,0 +1,141 @@
+/** `deno task train` from its options to its exit code. */
+import type { DataSet } from "../data/dataset.ts";
+import type { Checkpoint } from "./checkpoint.ts";
+import type { RunConfig } from "./config.ts";
+import { checkVolumes, identify, openData, patients, requireUnlabelled } from "./data.ts";
+import { type Choices, choose, defaults, runConfig, type TrainFlags } from "./options.ts";
+import { MetricsLog } from "./metrics_log.ts";
+import { ProgressLine } from "./progress.ts";
+import { report } from "./report.ts";
+import { RunDirectory, writeJson } from "./run_dir.ts";
+import { INTERRUPTED, type StopRequest, watchSignals } from "./signals.ts";
+import { NO_VALIDATION, train, type TrainingContext } from "./training.ts";
+import type { Trainer, TrainOptions } from "./trainer_contract.ts";
+
+/** Makes a trainer at step 0. */
+export type CreateTrainer = (options: TrainOptions, data: DataSet) => Promise<Trainer>;
+
+interface Tools {
+  readonly progress: ProgressLine;
+  readonly stop: StopRequest;
+}
+
+/** A run that is ready to begin or to go on. */
+interface Prepared {
+  readonly directory: RunDirectory;
+  readonly config: RunConfig;
+  readonly data: DataSet;
+  /** Where to go on; absent in a new run. */
+  readonly checkpoint?: Checkpoint;
+}
+
+/**
+ * Trains a new run or continues one, then measures it on the test set.
+ *
+ * @returns the exit code: 0, or 130 where a signal came.
+ * @throws {UserError} where an option, the data or the run to continue is wrong.
+ */
+export async function runTraining(flags: TrainFlags, create: CreateTrainer): Promise<number> {
+  using stop = await watchSignals(
+    "Stopping: the step in progress is finished and saved first; a second signal ends at once.",
+  );
+  using progress = new ProgressLine();
+  const tools = { progress, stop };
+  const prepared = flags.resume === undefined
+    ? await prepareNew(flags, tools)
+    : await prepareResumed(flags.resume, flags, tools);
+  if (prepared === undefined) {
+    progress.say("Stopped before the first step; there is nothing to save.");
+    return INTERRUPTED;
+  }
+  const { directory, config, data, checkpoint } = prepared;
+  using log = await MetricsLog.open(directory.metrics, checkpoint?.step ?? 0);
+  await directory.removeLeftovers();
+  await writeJson(directory.config, config);
+  progress.say(describe(prepared));
+  const trainer = await create(config.train, data);
+  if (checkpoint) await trainer.load(checkpoint.trainer);
+  const validationSet = data.validation;
+  const context = { trainer, config, validationSet, directory, log, progress, stop };
+  return await trainAndMeasure(context, data, checkpoint);
+}
+
+async function trainAndMeasure(
+  context: TrainingContext,
+  data: DataSet,
+  checkpoint: Checkpoint | undefined,
+): Promise<number> {
+  const { trainer, config, directory, progress, stop } = context;
+  const { validation, finished } = await train(context, checkpoint?.validation ?? NO_VALIDATION);
+  if (!finished) return stopped(context);
+  const name = validation.best ? "best" : "last";
+  if (validation.best && validation.best.step !== trainer.position) {
+    const best = await directory.loadCheckpoint("best", config);
+    await trainer.load(best.trainer);
+  }
+  const done = await report({
+    trainer,
+    data,
+    name,
+    checkpoint: { step: trainer.position, validation },
+    limit: config.schedule.evalLimit,
+    out: directory.path,
+    progress,
+    stop,
+  });
+  if (!done) return stopped(context);
+  console.log(`Checkpoints, metrics, results and overlays are in ${directory.path}.`);
+  return 0;
+}
+
+function stopped({ trainer, config, directory, progress }: TrainingContext): number {
+  progress.say(
+    `Stopped after step ${trainer.position} of ${config.train.steps}, which is saved; go on with: ` +
+      `deno task train --resume ${directory.path}`,
+  );
+  return INTERRUPTED;
+}
+
+function describe({ directory, config, data, checkpoint }: Prepared): string {
+  const { method, model, size, steps } = config.train;
+  const from = checkpoint ? `going on after step ${checkpoint.step}` : "a new run";
+  return `${directory.path}, ${from}: ${method}, model ${model} at ${size} px, ${steps} steps; ` +
+    `${data.name} with ${patients(data.labelled)} labelled and ${patients(data.unlabelled)} ` +
+    `unlabelled training patients.`;
+}
+
+async function prepareNew(flags: TrainFlags, tools: Tools): Promise<Prepared | undefined> {
+  const opened = await openChecked(choose(defaults, flags), tools);
+  if (opened === undefined) return undefined;
+  const { data: { name }, train: { method, seed } } = opened.config;
+  return {
+    ...opened,
+    directory: await RunDirectory.create(flags.out, `${name}-${method}-${seed}`),
+  };
+}
+
+async function prepareResumed(
+  path: string,
+  flags: TrainFlags,
+  tools: Tools,
+): Promise<Prepared | undefined> {
+  const directory = await RunDirectory.open(path);
+  const opened = await openChecked(choose(await directory.readConfig(), flags), tools);
+  if (opened === undefined) return undefined;
+  const checkpoint = await directory.loadCheckpoint("last", opened.config);
+  return { ...opened, directory, checkpoint };
+}
+
+/** Opens and reads the data; `undefined` where a stop was requested meanwhile. */
+async function openChecked(
+  choices: Choices,
+  { progress, stop }: Tools,
+): Promise<Pick<Prepared, "config" | "data"> | undefined> {
+  const data = await openData(choices.data);
+  requireUnlabelled(data, choices.train.method);
+  const all = [...data.labelled, ...data.unlabelled, ...data.validation, ...data.test];
+  const complete = await checkVolumes(all, stop, (done, total) => {
+    progress.update(`reading ${data.name}: ${done}/${total} volumes`);
+  });
+  return complete ? { data, config: runConfig(choices, await identify(data)) } : undefined;
+}

@@ -1,0 +1,125 @@
+/** The loop of a run: steps, validations and checkpoints, until the last step or a signal. */
+import { UserError } from "../../engine/errors.ts";
+import type { DataSet } from "../data/dataset.ts";
+import { type Checkpoint, saveCheckpoint, type ValidationState } from "./checkpoint.ts";
+import type { RunConfig } from "./config.ts";
+import { evaluate, meanDice } from "./evaluation.ts";
+import type { MetricsLog } from "./metrics_log.ts";
+import { Pace, type ProgressLine } from "./progress.ts";
+import type { RunDirectory } from "./run_dir.ts";
+import type { StopRequest } from "./signals.ts";
+import type { StepReport, Trainer } from "./trainer_contract.ts";
+
+/** What the loop works with. */
+export interface TrainingContext {
+  readonly trainer: Trainer;
+  readonly config: RunConfig;
+  readonly validationSet: DataSet["validation"];
+  readonly directory: RunDirectory;
+  readonly log: MetricsLog;
+  readonly progress: ProgressLine;
+  readonly stop: StopRequest;
+}
+
+/** No validation yet. */
+export const NO_VALIDATION: ValidationState = { step: 0, best: null };
+
+/**
+ * Trains from where `trainer` stands to the last step. A validation is due after every `valEvery`
+ * steps and after the last one; the best one's checkpoint is kept apart. Where this ends, the last
+ * checkpoint is on the disk.
+ *
+ * @param validation how far the validations were when the trainer's checkpoint was made.
+ * @returns how far they are at the end, and whether all steps are done or a stop was requested.
+ * @throws {UserError} where a loss is no longer finite; the checkpoints stay as they were.
+ */
+export async function train(
+  context: TrainingContext,
+  validation: ValidationState,
+): Promise<{ readonly validation: ValidationState; readonly finished: boolean }> {
+  const { trainer, config: { train: { steps }, schedule }, stop } = context;
+  const resumedAt = trainer.position;
+  const pace = new Pace();
+  let saved = resumedAt > 0 ? resumedAt : -1;
+  const save = async () => {
+    if (saved === trainer.position) return;
+    await saveCheckpoint(context.directory.checkpoint("last"), await snapshot(context, validation));
+    saved = trainer.position;
+  };
+  for (;;) {
+    const { position } = trainer;
+    const last = position >= steps;
+    if (validationDue(position, steps, schedule.valEvery) && validation.step < position) {
+      const next = await validate(context, validation);
+      if (next === undefined) break;
+      validation = next;
+      saved = -1;
+    }
+    if (last || stop.requested) break;
+    if (position > 0 && position % schedule.checkpointEvery === 0) await save();
+    await step(context, pace);
+  }
+  await save();
+  return { validation, finished: trainer.position >= steps && !stop.requested };
+}
+
+function validationDue(position: number, steps: number, every: number): boolean {
+  return every > 0 && position > 0 && (position % every === 0 || position >= steps);
+}
+
+async function snapshot(
+  { trainer, config }: TrainingContext,
+  validation: ValidationState,
+): Promise<Checkpoint> {
+  return { config, step: trainer.position, validation, trainer: await trainer.save() };
+}
+
+async function step({ trainer, config, log, progress }: TrainingContext, pace: Pace) {
+  const report = await trainer.step();
+  const { step, losses, images, learningRate, milliseconds } = report;
+  const broken = Object.entries(losses).find(([, value]) => !Number.isFinite(value));
+  if (broken) {
+    throw new UserError(
+      `The loss "${broken[0]}" is ${broken[1]} at step ${step}; try a smaller --lr than ` +
+        `${config.train.learningRate}.`,
+    );
+  }
+  pace.add(milliseconds.total, images);
+  await log.add({ step, ...losses, learningRate, images, milliseconds: milliseconds.total });
+  progress.update(progressText(report, config.train.steps, pace));
+}
+
+function progressText({ step, losses }: StepReport, steps: number, pace: Pace): string {
+  const values = Object.entries(losses).map(([name, value]) => `${name} ${value.toPrecision(4)}`);
+  const speed = `${pace.imagesPerSecond.toFixed(1)} images/s`;
+  return [`step ${step}/${steps}`, ...values, speed, `ETA ${pace.eta(steps - step)}`].join("  ");
+}
+
+/** Validates at the trainer's position; `undefined` where a stop was requested meanwhile. */
+async function validate(
+  context: TrainingContext,
+  before: ValidationState,
+): Promise<ValidationState | undefined> {
+  const { trainer, config, validationSet, directory, log, progress, stop } = context;
+  const tables = await evaluate(trainer, {
+    volumes: validationSet.slice(0, config.schedule.evalLimit ?? undefined),
+    classes: config.data.classes,
+    modes: ["pcsw"],
+    stop,
+    onVolume: (done, total) => progress.update(`validation: ${done}/${total} volumes`),
+  });
+  if (tables?.pcsw === undefined) return undefined;
+  const step = trainer.position;
+  const dice = meanDice(tables.pcsw);
+  await log.add({ step, validationDice: dice });
+  const better = before.best === null || dice > before.best.dice;
+  const validation = { step, best: better ? { step, dice } : before.best };
+  progress.say(
+    `step ${step}: prompt-free mean Dice on validation ${(100 * dice).toFixed(2)} %` +
+      (better ? ", the best so far" : ""),
+  );
+  if (better) {
+    await saveCheckpoint(directory.checkpoint("best"), await snapshot(context, validation));
+  }
+  return validation;
+}
