@@ -1,0 +1,4 @@
+/** Running sums along an axis. */
+import { storage } from "./kernel.ts";
+
+export { storage };
