@@ -1,0 +1,4 @@
+/** The AdamW update. */
+import { storage } from "./kernel.ts";
+
+export { storage };
