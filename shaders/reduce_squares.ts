@@ -1,0 +1,4 @@
+/** The norm of all gradients. */
+import { storage } from "./kernel.ts";
+
+export { storage };
