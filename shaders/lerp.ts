@@ -1,0 +1,4 @@
+/** Moving averages. */
+import { storage } from "./kernel.ts";
+
+export { storage };
