@@ -1,0 +1,4 @@
+/** Decoupled feature enhancement. */
+import { storage } from "./kernel.ts";
+
+export { storage };
