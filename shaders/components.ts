@@ -1,0 +1,4 @@
+/** Connected components. */
+import { storage } from "./kernel.ts";
+
+export { storage };
