@@ -11,6 +11,7 @@ import {
   gatesOf,
 } from "../model/sss/pcsw/gates.ts";
 import { judgeWindow } from "../model/sss/pcsw/continuity.ts";
+import { unionComponents } from "../model/sss/pcsw/union_graph.ts";
 import { labelPieces } from "../model/sss/pcsw/labelling.ts";
 import { cutPieces } from "../model/sss/pcsw/pieces.ts";
 import { resolveOverlaps, targetWeights } from "../model/sss/pcsw/pseudo_labels.ts";
@@ -107,6 +108,7 @@ Deno.test("judgeWindow() keeps the largest parts when several count together", (
   deepStrictEqual(judge(2, 0).kept, [[1], [3]]);
   deepStrictEqual(judge(5, 0).kept, [[1], [3], [4], [0], [2]]);
   strictEqual(judge(3, 0).verdict.continuity, 11 / 15);
+  strictEqual(judge(3, 11 / 15).verdict.reason, "accepted");
   strictEqual(judge(3, 0.74).verdict.reason, "continuity");
   const gates = { ...bhsdGates[0], volumeVoxels: 3 };
   deepStrictEqual(judge(6, 0.7, gates).kept, [[1], [3], [4]]);
@@ -131,6 +133,29 @@ Deno.test("gapVoxels() moves the section halfway when it shifts across the gap",
   const centre = filled.reduce((sum, i) => sum + i % W, 0) / filled.length;
   ok(Math.abs(centre - 14) < 1e-9, `centre ${centre}`);
   deepStrictEqual(gapVoxels(pieces, [0], null), []);
+});
+
+Deno.test("gapVoxels() resembles the nearer section when two slices are missing", () => {
+  const [H, W] = [20, 30];
+  const square = (left: number, side: number) =>
+    Uint8Array.from({ length: H * W }, (_, i) => {
+      const x = i % W, y = Math.floor(i / W);
+      return x >= left && x < left + side && y >= 2 && y < 2 + side ? 1 : 0;
+    });
+  const mask = new Uint8Array(4 * H * W);
+  mask.set(square(4, 15));
+  mask.set(square(9, 5), 3 * H * W);
+  const filled = gapVoxels(cutPieces(mask, [4, H, W], 26, 2), [0, 1], null);
+  const inSlice = (z: number) => filled.filter((v) => Math.floor(v / (H * W)) === z).length;
+  strictEqual(inSlice(1) + inSlice(2), filled.length);
+  ok(inSlice(1) > inSlice(2) && inSlice(2) >= 25, `${inSlice(1)}, ${inSlice(2)} voxels`);
+});
+
+Deno.test("unionComponents() does not walk over pieces when they were not kept", () => {
+  const pieces = cutPieces(slab("0110", "0110", "0110"), [3, 1, 4], 26, 0);
+  deepStrictEqual(unionComponents(pieces, Uint8Array.of(1, 1, 1)), [[0, 1, 2]]);
+  deepStrictEqual(unionComponents(pieces, Uint8Array.of(1, 0, 1)), [[0], [2]]);
+  deepStrictEqual(unionComponents(pieces, Uint8Array.of(0, 1, 0)), [[1]]);
 });
 
 Deno.test("resolveOverlaps() gives a filled voxel to one class when several claim it", () => {
@@ -174,6 +199,12 @@ Deno.test("deepestPoint() follows the spacing when pixels are not square", () =>
   ok(x <= 2);
   const [wide] = deepestPoint(mask, 9, [0, 0, 8, 5], [10, 1]);
   ok(wide > 2);
+});
+
+Deno.test("deepestPoint() is nearest the centroid when many pixels are equally deep", () => {
+  const bar = new Uint8Array(5 * 13);
+  for (let i = 0; i < 33; i++) bar[(1 + i % 3) * 13 + 1 + Math.floor(i / 3)] = 1;
+  deepStrictEqual(deepestPoint(bar, 13, [1, 1, 11, 3]), [6, 2]);
 });
 
 Deno.test("jitterBox() stays in the image and ordered when the box is at the border", () => {

@@ -122,6 +122,9 @@ Deno.test("pcswMasks() refuses a speck by its volume when nothing else is there"
   deepStrictEqual(ungated.keptMask, speck);
   const [empty] = await pcswMasks([new Uint8Array(ball.length)], shape, gated, { spacing });
   strictEqual(empty.reason, "empty");
+  // Most windows are empty here, but what was refused tells more.
+  const pair = union(ellipsoid([0, 9, 9], [0.5, 5, 5]), ellipsoid([0, 30, 30], [0.5, 5, 5]));
+  strictEqual((await pcswMasks([pair], shape, gated, { spacing }))[0].reason, "continuity");
 });
 
 Deno.test("pcswMasks() judges alike when spacing and thresholds scale together", async () => {
@@ -225,7 +228,10 @@ Deno.test("pcsw() decides the same when all voxels are labelled instead of piece
 Deno.test("pcsw() ignores slices when they are marked invalid", async () => {
   const p = blobProbabilities();
   const validSlices = Array.from({ length: shape[0] }, (_, z) => z === 6 ? 0 : 1);
-  const [result] = await pcsw(p, [4, ...shape], oursPcsw, { spacing, validSlices });
+  const every = { ...oursPcsw, promptFreq: 1 };
+  const [all] = await pcsw(p, [4, ...shape], every, { spacing });
+  ok(all.slices.some((s) => s.z === 6));
+  const [result] = await pcsw(p, [4, ...shape], every, { spacing, validSlices });
   ok(result.accepted);
   ok(result.slices.length > 0 && result.slices.every((s) => s.z !== 6));
   const short = pcsw(p, [4, ...shape], oursPcsw, { validSlices: [1] });
