@@ -1,0 +1,313 @@
+/** The graph of one training step: labelled and unlabelled images, student and teacher, all losses. */
+import {
+  add,
+  amax,
+  arange,
+  cast,
+  cat,
+  constant,
+  cumsum,
+  detach,
+  eq,
+  expand,
+  flatten,
+  indexSelect,
+  le,
+  matmul,
+  minimum,
+  mul,
+  narrow,
+  permute,
+  reshape,
+  rsqrt,
+  select,
+  softmax,
+  square,
+  stack,
+  sub,
+  sum,
+  type Tensor,
+  unsqueeze,
+  where,
+} from "../engine/mod.ts";
+import { Training } from "../engine/nn/mod.ts";
+import type { SssConfig } from "../model/sss/config.ts";
+import type { ClassMasks, DrawnMemories, SssModel } from "../model/sss/sss_model.ts";
+import type { PyramidFeatures } from "../model/sam2/fpn_neck.ts";
+import { affineSample } from "./augment/affine.ts";
+import { boxMask, cutMix } from "./augment/cutmix.ts";
+import { photometric } from "./augment/photometric.ts";
+import {
+  enlarge,
+  overlapLoss,
+  presenceLoss,
+  pseudoLabels,
+  supervisedLoss,
+  unlabelledLoss,
+} from "./objective.ts";
+import { jitterBoxes, maskBoxes, promptTokens, randomPoints } from "./prompting.ts";
+import type { LabelledInputs, UnlabelledInputs } from "./step_inputs.ts";
+
+/** ImageNet statistics, which SAM-2's weights expect. */
+const MEAN = constant([0.485, 0.456, 0.406], [1, 3, 1, 1]);
+const STD = constant([0.229, 0.224, 0.225], [1, 3, 1, 1]);
+
+/** Grey images [B, 1, R, R] in [0, 1] as the model takes them, [B, 3, R, R]. */
+export function normalise(images: Tensor): Tensor {
+  const [batch, , height, width] = images.shape;
+  return mul(sub(expand(images, [batch, 3, height, width]), MEAN), rsqrt(square(STD)));
+}
+
+/** Banks as leaves of fixed shape. */
+export interface BankLeaves {
+  /** [C, size, memDim, tokens] */
+  readonly memories: Tensor;
+  /** Unit vectors [C, size, dModel tokens]. */
+  readonly embeddings: Tensor;
+  /** [C, size] */
+  readonly filled: Tensor;
+}
+
+/** What a step computes. */
+export interface StepGraph {
+  readonly loss: Tensor;
+  readonly terms: Readonly<Record<string, Tensor>>;
+  /** For the memory banks: maps [B C, memDim, h, w], embeddings [B, dModel h w], overlaps [B, C]. */
+  readonly memories: Tensor;
+  readonly embeddings: Tensor;
+  readonly ious: Tensor;
+  readonly training: Training;
+}
+
+/** What a step is built from. */
+export interface StepParts {
+  readonly student: SssModel;
+  readonly teacher: SssModel;
+  readonly config: SssConfig;
+  readonly method: "sss" | "supervised" | "fixmatch";
+  readonly labelled: LabelledInputs;
+  /** Missing in supervised training and before the teacher has warmed up. */
+  readonly unlabelled?: UnlabelledInputs | undefined;
+  /** Missing while the banks are empty. */
+  readonly banks?: BankLeaves | undefined;
+  /** Weight of the unlabelled loss, a scalar leaf. */
+  readonly lambda: Tensor;
+}
+
+/** Memories of every object, drawn with replacement by similarity to its image. */
+function drawMemories(embedding: Tensor, banks: BankLeaves, units: Tensor): DrawnMemories {
+  const [batch] = embedding.shape;
+  const [classes, size, memDim, tokens] = banks.memories.shape;
+  const draws = units.shape[1];
+  const unit = mul(embedding, rsqrt(add(sum(square(embedding), 1, true), 1e-12)));
+  const chances = reshape(units, [batch, classes, 1, draws]);
+  const perClass: Tensor[] = [];
+  for (let c = 0; c < classes; c++) {
+    const cosines = matmul(unit, select(banks.embeddings, 0, c), { transB: true });
+    const filled = unsqueeze(select(banks.filled, 0, c), 0);
+    const probability = softmax(where(filled, cosines, -1e9), 1);
+    const below = le(unsqueeze(cumsum(probability, 1), 2), select(chances, 1, c));
+    const last = reshape(sub(sum(filled), 1), [1, 1]);
+    const index = cast(minimum(sum(below, 1), last), "u32");
+    const rows = reshape(select(banks.memories, 0, c), [size, memDim * tokens]);
+    const drawn = indexSelect(rows, 0, reshape(index, [-1]));
+    perClass.push(permute(reshape(drawn, [batch, draws, memDim, tokens]), [0, 1, 3, 2]));
+  }
+  const all = reshape(stack(perClass, 1), [batch * classes, draws * tokens, memDim]);
+  return { tokens: detach(all), count: draws };
+}
+
+/** Part of a batch of features. */
+function rowsOf(features: PyramidFeatures, start: number, count: number): PyramidFeatures {
+  return {
+    levels: features.levels.map((level) => narrow(level, 0, start, count)),
+    positions: features.positions,
+  };
+}
+
+const detached = ({ levels, positions }: PyramidFeatures): PyramidFeatures => ({
+  levels: levels.map(detach),
+  positions,
+});
+
+function joined(parts: readonly PyramidFeatures[]): PyramidFeatures {
+  const levels = parts[0].levels.map((_, i) => cat(parts.map((p) => p.levels[i]), 0));
+  return { levels, positions: parts[0].positions };
+}
+
+function masksRows(masks: ClassMasks, start: number, count: number): ClassMasks {
+  const rows = (t: Tensor) => narrow(t, 0, start, count);
+  return {
+    logits: rows(masks.logits),
+    objectScores: rows(masks.objectScores),
+    ious: rows(masks.ious),
+  };
+}
+
+/** The labelled view: images, class numbers and prompts made from them. */
+function labelledView(inputs: LabelledInputs, classes: number, training: Training) {
+  const images = affineSample(inputs.images, inputs.affines, "bilinear");
+  const labels = affineSample(inputs.labels, inputs.affines, "nearest");
+  const size = images.shape[2];
+  const numbers = cast(add(arange(classes, [1, classes, 1, 1]), 1), "f32");
+  const truth = eq(labels, numbers);
+  const present = amax(truth, [2, 3]);
+  const flag = (i: number) => mul(select(inputs.prompted, 1, i), reshape(present, [-1]));
+  const points = promptTokens({
+    boxes: jitterBoxes(maskBoxes(truth), inputs.boxShares, size),
+    boxOn: flag(0),
+    points: randomPoints(truth, training.nextKey()),
+    pointOn: flag(1),
+  });
+  const target = cast(flatten(labels, 0, 1), "u32");
+  return { images: normalise(images), target, truth, present, points };
+}
+
+/** The unlabelled views: one weak, two strong. */
+function unlabelledViews(inputs: UnlabelledInputs) {
+  const weak = affineSample(inputs.images, inputs.affines, "bilinear");
+  const size = weak.shape[2];
+  const strong = inputs.photometric.map((amounts, v) => {
+    const mask = boxMask(inputs.boxes[v], size);
+    return { image: normalise(cutMix(photometric(weak, amounts), mask)), mask };
+  });
+  return { weak: normalise(weak), strong };
+}
+
+/** PCSW's prompts in the weak view; without PCSW there are none. */
+function pseudoPrompts(inputs: UnlabelledInputs, classes: number) {
+  const batch = inputs.images.shape[0];
+  if (!inputs.pseudo) {
+    const none = constant(new Float32Array(batch * classes));
+    const boxes = constant(new Float32Array(batch * classes * 4), [batch * classes, 4]);
+    return { prompts: { boxes, boxOn: none, points: narrow(boxes, 1, 0, 2), pointOn: none } };
+  }
+  const { weight, kept, points, prompted } = inputs.pseudo;
+  const seen = affineSample(kept, inputs.affines, "nearest");
+  const boxOn = mul(prompted, reshape(amax(seen, [2, 3]), [-1]));
+  return {
+    weight: affineSample(weight, inputs.affines, "nearest"),
+    prompts: { boxes: maskBoxes(seen), boxOn, points, pointOn: boxOn },
+  };
+}
+
+/** Builds the whole step. */
+export function stepGraph(parts: StepParts): StepGraph {
+  const { student, config, labelled, banks } = parts;
+  const { classes } = student;
+  const training = new Training(labelled.key);
+  const view = labelledView(labelled, classes, training);
+  const batch = view.images.shape[0];
+  const views = parts.unlabelled && unlabelledViews(parts.unlabelled);
+  const images = [view.images, ...(views?.strong.map((s) => s.image) ?? [])];
+  const features = student.encode(cat(images, 0));
+  const own = rowsOf(features, 0, batch);
+  const coarsest = own.levels[own.levels.length - 1];
+  const embedding = flatten(coarsest, 1);
+  const memories = banks && drawMemories(detach(embedding), banks, labelled.units);
+  const embedded = student.embed(own, memories, training);
+  const masksOwn = student.decode(own, embedded, view.points, training);
+  const size = view.images.shape[2];
+  const logits = student.classLogits(masksOwn);
+  const terms: Record<string, Tensor> = {
+    labelled: supervisedLoss(logits, view.target, config.labelLoss),
+    presence: mul(presenceLoss(masksOwn, view.present), config.objectLossWeight),
+    overlap: overlapLoss(narrow(logits, 1, 1, classes), masksOwn, view.truth, view.present),
+  };
+  const teach = views && parts.unlabelled &&
+    unlabelledTerms(parts, parts.unlabelled, views, features, batch, training);
+  const coarseFeatures = teach?.coarse ? teach.coarse(own) : own;
+  const coarse = enlarge(student.coarse(coarseFeatures, training), size);
+  terms.coarse = supervisedLoss(narrow(coarse, 0, 0, batch), view.target, config.labelLoss);
+  let loss = add(add(terms.labelled, terms.presence), add(terms.overlap, terms.coarse));
+  if (teach) {
+    terms.unlabelled = teach.loss(coarse);
+    loss = add(loss, mul(parts.lambda, terms.unlabelled));
+  }
+  return {
+    loss,
+    terms,
+    memories: student.remember(detached(own), detachedMasks(masksOwn)),
+    embeddings: embedding,
+    ious: masksOwn.ious,
+    training,
+  };
+}
+
+const detachedMasks = (m: ClassMasks): ClassMasks => ({
+  logits: detach(m.logits),
+  objectScores: detach(m.objectScores),
+  ious: detach(m.ious),
+});
+
+/** Teacher targets and what both strong views of the student say to them. */
+function unlabelledTerms(
+  { student, teacher, config, method }: StepParts,
+  inputs: UnlabelledInputs,
+  views: ReturnType<typeof unlabelledViews>,
+  features: PyramidFeatures,
+  first: number,
+  training: Training,
+) {
+  const { classes } = student;
+  const count = inputs.images.shape[0];
+  const { prompts, weight } = pseudoPrompts(inputs, classes) as {
+    prompts: Parameters<typeof promptTokens>[0];
+    weight?: Tensor;
+  };
+  const weak = detached(teacher.encode(views.weak));
+  const strong = views.strong.map((_, v) => rowsOf(features, first + v * count, count));
+  const enhance = method === "sss";
+  const taught = enhance
+    ? teacher.enhance(weak, detached(strong[0]), config, views.strong[0].mask)
+    : weak;
+  const seen = teacher.decode(taught, teacher.embed(taught), promptTokens(prompts));
+  const pseudo = pseudoLabels(teacher.classLogits(seen), weight, config.conf);
+  const source = (v: number) =>
+    config.unlabelledGrad === "figure" ? detached(strong[v]) : strong[v];
+  const partner = (v: number) => config.pair === "strong-strong" ? source(1 - v) : weak;
+  const sharpened = strong.map((_, v) =>
+    enhance ? student.enhance(source(v), partner(v), config, views.strong[v].mask) : source(v)
+  );
+  const both = joined(sharpened);
+  const tokens = promptTokens(strongPrompts(prompts, views.strong.map((s) => s.mask), classes));
+  const masks = student.decode(both, student.embed(both), tokens, training);
+  const targets = views.strong.map(({ mask }) => ({
+    target: cutMix(pseudo.target, mask),
+    weight: cutMix(pseudo.weight, mask),
+  }));
+  const average = (logits: Tensor, start: number) => {
+    const losses = targets.map((t, v) =>
+      unlabelledLoss(narrow(logits, 0, start + v * count, count), t)
+    );
+    return mul(add(losses[0], losses[1]), 0.5);
+  };
+  const coarseToo = config.unlabelledGrad === "student";
+  return {
+    coarse: coarseToo ? (own: PyramidFeatures) => joined([own, ...strong]) : undefined,
+    loss: (coarse: Tensor) => {
+      const fine = average(student.classLogits(masksRows(masks, 0, 2 * count)), 0);
+      return coarseToo ? add(fine, average(coarse, first)) : fine;
+    },
+  };
+}
+
+/** The weak prompts for both strong views; an image with a pasted box gets none. */
+function strongPrompts(
+  prompts: Parameters<typeof promptTokens>[0],
+  masks: readonly Tensor[],
+  classes: number,
+) {
+  const whole = masks.map((mask) => {
+    const clean = sub(1, amax(mask, [1, 2, 3]));
+    return reshape(expand(unsqueeze(clean, 1), [-1, classes]), [-1]);
+  });
+  const twice = (t: Tensor) => cat([t, t], 0);
+  const gate = cat(whole, 0);
+  return {
+    boxes: twice(prompts.boxes),
+    boxOn: mul(twice(prompts.boxOn), gate),
+    points: twice(prompts.points),
+    pointOn: mul(twice(prompts.pointOn), gate),
+  };
+}
