@@ -59,7 +59,11 @@ async function executableOf(
   const executable = new Executable(rt, plan);
   const errors = [await gpu.popErrorScope(), await gpu.popErrorScope()];
   for (const error of errors) if (error) throw new Error(error.message);
-  if (plans.size >= MAX_PLANS) plans.delete(plans.keys().next().value!);
+  if (plans.size >= MAX_PLANS) {
+    const [oldest, unused] = plans.entries().next().value!;
+    unused.destroy();
+    plans.delete(oldest);
+  }
   plans.set(key, executable);
   return { executable, leaves: graph.leaves };
 }

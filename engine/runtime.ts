@@ -183,6 +183,11 @@ export class Executable {
     this.runtime.device.gpu.queue.writeBuffer(this.upload, 0, this.staged as BufferSource);
   }
 
+  /** Frees what only this plan uses. */
+  destroy(): void {
+    if (this.upload) this.runtime.destroyBuffer(this.upload);
+  }
+
   /** Encodes and submits the plan; the returned function waits for the values read back. */
   run(
     leaves: readonly Tensor[],

@@ -31,6 +31,14 @@ export interface Graph {
 /** True where the tensor has values: a leaf, or a result that was kept. */
 const isLeaf = (t: Tensor) => t.op === "leaf" || t.storage !== undefined;
 
+/** Attributes as text. JSON alone would write NaN and both infinities alike. */
+function textOf(attributes: Tensor["attributes"]): string {
+  return JSON.stringify(
+    attributes,
+    (_, value) => typeof value === "number" && !Number.isFinite(value) ? `${value}` : value,
+  );
+}
+
 /** All tensors that the targets need, inputs first. */
 function inOrder(targets: readonly Tensor[]): Tensor[] {
   const seen = new Set<Tensor>();
@@ -55,7 +63,7 @@ export function canonicalise(targets: readonly Tensor[]): Graph {
     const inputs = leaf ? [] : t.inputs.map((x) => byTensor.get(x)!);
     const key = leaf
       ? `leaf${leaves.length},${t.storage || t.resident ? "g" : "h"},${t.shape},${t.dtype}`
-      : `${t.op}${JSON.stringify(t.attributes)}${inputs.map((n) => n.index)},${t.shape},${t.dtype}`;
+      : `${t.op}${textOf(t.attributes)}${inputs.map((n) => n.index)},${t.shape},${t.dtype}`;
     let found = byKey.get(key);
     if (!found) {
       found = {
