@@ -60,16 +60,23 @@ export function lowerProduct(
     scratch: [bytes],
     steps: [
       generate({ ...product, out: partial }, IDENTITY),
-      sumParts(product, partial, terms, size, profile, epilogue),
+      sumParts({ label: product.label, partial, out: product.out, terms, size }, profile, epilogue),
     ],
   };
 }
 
-function sumParts(
-  product: Product,
-  partial: Arg,
-  terms: number,
-  size: number,
+/** Results of `size` elements that stand `terms` times, one after another, in `partial`. */
+export interface PartialSums {
+  readonly label: string;
+  readonly partial: Arg;
+  readonly out: Arg;
+  readonly terms: number;
+  readonly size: number;
+}
+
+/** The dispatch that adds up partial results, in order, and applies the epilogue. */
+export function sumParts(
+  { label, partial, out, terms, size }: PartialSums,
   profile: AdapterProfile,
   epilogue: Epilogue,
 ): Step {
@@ -87,7 +94,7 @@ function sumParts(
     zero: width === 4 ? "vec4f()" : "0.0",
   });
   return {
-    kernel: { label: `${product.label} sum of ${terms} parts`, source, grid },
-    args: [partial, product.out, "epilogue"],
+    kernel: { label: `${label} sum of ${terms} parts`, source, grid },
+    args: [partial, out, "epilogue"],
   };
 }

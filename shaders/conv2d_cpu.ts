@@ -1,0 +1,150 @@
+/** Direct convolution on CPU adapters. */
+import type { AdapterProfile } from "../engine/device.ts";
+import { type Epilogue, IDENTITY, type Lowering, storage } from "./kernel.ts";
+import { convLabel, type ConvShape, convSizes, rowLoads, u32 } from "./conv2d_shape.ts";
+import { packedSize, packWeights } from "./conv2d_pack.ts";
+import { storeFunction, tiles } from "./matmul_store.ts";
+import { expand } from "./template.ts";
+import source from "./conv2d_cpu.wgsl" with { type: "text" };
+
+/** Lanes of a workgroup where subgroups give no number. */
+const PLAIN_LANES = 8;
+
+/** Below this many floating-point operations, compiling a large tile costs more than it saves. */
+const SMALL_WORK = 1e7;
+
+/** Unrolled vec4 multiply-adds of a loop body. */
+const LARGEST_BODY = 300;
+
+/** Measured on llvmpipe, in nanoseconds for all lanes: a vec4 load, and a broadcast and vec4 FMA. */
+const LOAD = 19;
+const FMA = 3;
+
+/** Weights below this size stay in cache while the pixels pass. */
+const CACHED_BYTES = 512 * 1024;
+
+interface Tile {
+  /** Filters that a lane computes, a multiple of 4. */
+  readonly filters: number;
+  /** Whether a turn of the loop does one row of the kernel instead of all. */
+  readonly looped: boolean;
+}
+
+function chooseTile(shape: ConvShape, profile: AdapterProfile): Tile {
+  const { taps, groupFilters, groupChannels, outPixels } = convSizes(shape);
+  const [kh, kw] = shape.kernel;
+  const flops = 2 * shape.batch * shape.filters * groupChannels * taps * outPixels;
+  const lanes = profile.lanes || 1;
+  const quads = shape.batch * outPixels / 4 / (profile.lanes || PLAIN_LANES);
+  const cost = (filters: number) => {
+    const count = Math.ceil(groupFilters / filters);
+    const input = kh * (3 * shape.stride[1] + kw) / 4 * LOAD;
+    const weights = taps * filters / 4 / lanes * LOAD;
+    // With fewer workgroups than this, cores idle at the end.
+    const spread = Math.max(1, 6 / (count * shape.groups * quads));
+    return count * spread * (input + weights + taps * filters * FMA);
+  };
+  const all = flops < SMALL_WORK ? [8, 4] : [32, 16, 8, 4];
+  const fitting = all.filter((filters) => filters === 4 || filters * kw <= LARGEST_BODY);
+  const filters = fitting.reduce((best, next) => cost(next) < cost(best) ? next : best);
+  return { filters, looped: filters * taps > LARGEST_BODY };
+}
+
+function storeCode(shape: ConvShape, tile: Tile, lanes: number, quads: number) {
+  const { groupFilters, outWidth, outPixels } = convSizes(shape);
+  return (r: string, value: string): string[] => {
+    const tests = groupFilters % tile.filters ? [`firstFilter + ${r} < ${groupFilters}u`] : [];
+    if (quads % lanes) tests.push(`pixels < ${quads}u`);
+    const guarded = (tests: string[], text: string) =>
+      tests.length ? `if (${tests.join(" && ")}) { ${text} }` : text;
+    const at = `base + ${r} * ${outPixels}u`;
+    if (outWidth % 4 === 0) return [guarded(tests, `put(${at}, ${value});`)];
+    return [0, 1, 2, 3].map((i) =>
+      guarded([...tests, `ox + ${i}u < ${outWidth}u`], `put(${at} + ${i}u, ${value}[${i}]);`)
+    );
+  };
+}
+
+/**
+ * Packs the weights, then convolves: inputs `in0` and weights `in1`.
+ *
+ * @param turn see `Packing`.
+ */
+export function directConv2d(
+  shape: ConvShape,
+  turn: boolean,
+  profile: AdapterProfile,
+  epilogue: Epilogue,
+): Lowering {
+  const sizes = convSizes(shape);
+  const { groupFilters, groupChannels, taps, outHeight, outWidth } = sizes;
+  const [kernelHeight, kernelWidth] = shape.kernel;
+  const tile = chooseTile(shape, profile);
+  const MR = tile.filters;
+  const lanes = profile.lanes || PLAIN_LANES;
+  const sharing = profile.lanes;
+  const row = rowLoads(shape, "source");
+  const quadsOfRow = Math.ceil(outWidth / 4);
+  const quads = shape.batch * outHeight * quadsOfRow;
+  const filterTiles = Math.ceil(groupFilters / MR);
+  const [allFilterTiles, pixelTiles] = [filterTiles * shape.groups, Math.ceil(quads / lanes)];
+  const filtersFirst = 4 * packedSize(shape, MR) <= CACHED_BYTES;
+  const { grid, decode } = tiles(allFilterTiles * pixelTiles, profile.maxGrid);
+  const turnTaps = tile.looped ? kernelWidth : taps;
+  const wide = outWidth % 4 === 0;
+  const code = expand(source, {
+    bindings: [
+      storage(0, "source", row.unit === 4 ? "vec4f" : "f32"),
+      storage(1, "weights", "vec4f"),
+      storeFunction(epilogue, 2, wide ? 4 : 1),
+    ].join("\n"),
+    L: lanes,
+    MR,
+    decode,
+    filterTile: filtersFirst ? `tile % ${allFilterTiles}u` : `tile / ${pixelTiles}u`,
+    pixelTile: filtersFirst ? `tile / ${allFilterTiles}u` : `tile % ${pixelTiles}u`,
+    filterTiles,
+    quads,
+    quadsOfRow,
+    outHeight,
+    outWidth,
+    strideY: shape.stride[0],
+    strideX: shape.stride[1],
+    row,
+    channels: shape.channels,
+    height: shape.height,
+    groupChannels,
+    groupFilters,
+    allFilters: shape.filters,
+    taps,
+    plane: sizes.inPixels / row.unit,
+    rowUnits: shape.width / row.unit,
+    sharing,
+    turns: groupChannels * (tile.looped ? kernelHeight : 1),
+    turnTaps,
+    turnRows: tile.looped ? 1 : kernelHeight,
+    looped: tile.looped,
+    weightLoads: Math.ceil(turnTaps * MR / 4 / (sharing || 1)),
+    kernelHeight,
+    kernelWidth,
+    paddingY: shape.padding[0],
+    u32,
+    weight: (t: number, r: number) => {
+      const part = t * MR / 4 + Math.floor(r / 4);
+      const component = "xyzw"[r % 4];
+      return sharing
+        ? `subgroupBroadcast(w${Math.floor(part / sharing)}.${component}, ${part % sharing}u)`
+        : `w${part}.${component}`;
+    },
+    storeLoop: MR >= 8 && (epilogue !== IDENTITY || !wide),
+    stores: storeCode(shape, tile, lanes, quads),
+  });
+  const label = `${convLabel("conv2d", shape)} cpu ${MR} filters`;
+  return {
+    scratch: [4 * packedSize(shape, MR)],
+    steps: [
+      packWeights(shape, { tileFilters: MR, turn }, "in1", "tmp0", profile),
+      { kernel: { label, source: code, grid }, args: ["in0", "tmp0", "out0", "epilogue"] },
+    ],
+  };
+}

@@ -1,0 +1,53 @@
+/** Rearrangement of convolution weights before the kernels that read them. */
+import type { AdapterProfile } from "../engine/device.ts";
+import { type Arg, type Step, storage } from "./kernel.ts";
+import { convLabel, type ConvShape, convSizes } from "./conv2d_shape.ts";
+import { tiles } from "./matmul_store.ts";
+import { expand } from "./template.ts";
+import source from "./conv2d_pack.wgsl" with { type: "text" };
+
+/** What to make of the weights. */
+export interface Packing {
+  /** Filters of a tile, innermost in the result (padded with zeros); 0 keeps the usual order. */
+  readonly tileFilters: number;
+  /**
+   * The weights are those of the convolution whose input gradient `shape` computes (see `turned`):
+   * taps are reversed, filters and channels exchanged.
+   */
+  readonly turn: boolean;
+}
+
+/** Elements of the packed weights. */
+export function packedSize(shape: ConvShape, tileFilters: number): number {
+  const { groupFilters, groupChannels, taps } = convSizes(shape);
+  const perGroup = tileFilters ? Math.ceil(groupFilters / tileFilters) * tileFilters : groupFilters;
+  return shape.groups * perGroup * groupChannels * taps;
+}
+
+/** The dispatch that packs weights `from` for the convolution `shape` into `to`. */
+export function packWeights(
+  shape: ConvShape,
+  { tileFilters, turn }: Packing,
+  from: Arg,
+  to: Arg,
+  profile: AdapterProfile,
+): Step {
+  const sizes = convSizes(shape);
+  const count = packedSize(shape, tileFilters);
+  const workgroup = 64;
+  const { grid, decode } = tiles(Math.ceil(count / workgroup), profile.maxGrid);
+  const code = expand(source, {
+    bindings: storage(0, "weights") + storage(1, "result"),
+    decode,
+    workgroup,
+    count,
+    turn,
+    tileFilters,
+    filterTiles: tileFilters ? Math.ceil(sizes.groupFilters / tileFilters) : 1,
+    taps: sizes.taps,
+    groupChannels: sizes.groupChannels,
+    groupFilters: sizes.groupFilters,
+  });
+  const label = convLabel("pack weights", shape);
+  return { kernel: { label, source: code, grid }, args: [from, to] };
+}

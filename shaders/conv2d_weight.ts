@@ -1,0 +1,135 @@
+/** Gradient of convolution weights, directly from the input and the output's gradient. */
+import type { AdapterProfile } from "../engine/device.ts";
+import { type Epilogue, IDENTITY, type Lowering, storage } from "./kernel.ts";
+import {
+  convLabel,
+  type ConvShape,
+  convSizes,
+  isDepthwise,
+  rowLoads,
+  u32,
+} from "./conv2d_shape.ts";
+import { sumParts } from "./matmul_product.ts";
+import { storeFunction, tiles } from "./matmul_store.ts";
+import { expand } from "./template.ts";
+import source from "./conv2d_weight.wgsl" with { type: "text" };
+
+/** Workgroups that keep an adapter busy, and the output pixels that are worth one. */
+const ENOUGH_WORKGROUPS = { cpu: 12, gpu: 256 };
+const LEAST_PIXELS = 1024;
+
+/** Accumulators of a lane. */
+const MOST_ACCUMULATORS = 64;
+
+function filtersOfTile(shape: ConvShape, sharing: number): number {
+  const { groupFilters } = convSizes(shape);
+  const most = sharing ? 16 : 8;
+  const fitting = [16, 8, 4, 2, 1].filter((filters) =>
+    filters <= most && (filters === 1 || filters * shape.kernel[1] <= MOST_ACCUMULATORS)
+  );
+  return fitting.find((filters) => filters <= groupFilters) ?? 1;
+}
+
+/** Loads of the output's gradient: `g<load>`, and where the value of a filter and pixel is. */
+function gradientCode(shape: ConvShape, filters: number, sharing: number) {
+  const { outWidth, outPixels } = convSizes(shape);
+  const unit = outWidth % 4 === 0 ? 4 : 1;
+  const across = sharing || 1;
+  return {
+    gradientUnit: unit,
+    gradientLoads: Math.ceil(filters / across),
+    gradientLoad: (load: number) => {
+      const at = `gradients + ${load * across * outPixels / unit}u + ox`;
+      if (unit === 4) return `gradient[${at} / 4u]`;
+      const pixels = [0, 1, 2, 3].map((i) =>
+        `select(0.0, gradient[${at} + ${i}u], ox + ${i}u < ${outWidth}u)`
+      );
+      return `vec4f(${pixels.join(", ")})`;
+    },
+    gradient: (filter: number, i: number) => {
+      const name = `g${Math.floor(filter / across)}.${"xyzw"[i]}`;
+      return sharing ? `subgroupBroadcast(${name}, ${filter % across}u)` : name;
+    },
+  };
+}
+
+/** The gradient of the weights: inputs `in0` (the convolution's input) and `in1` (g). */
+export function directConv2dWeight(
+  shape: ConvShape,
+  profile: AdapterProfile,
+  epilogue: Epilogue,
+): Lowering {
+  const sizes = convSizes(shape);
+  const { groupFilters, groupChannels, taps, outHeight, outWidth, outPixels } = sizes;
+  const [kernelHeight, kernelWidth] = shape.kernel;
+  const depthwise = isDepthwise(shape);
+  // Depthwise, each lane has a gradient row of its own, and lanes span the channels.
+  const sharing = depthwise || profile.class === "gpu" ? 0 : profile.lanes;
+  const L = profile.class === "gpu" ? 64 : profile.lanes || 8;
+  const MR = filtersOfTile(shape, sharing);
+  const row = rowLoads(shape, "source");
+  const sections = depthwise ? 1 : shape.groups;
+  const laneCount = (depthwise ? shape.channels : groupChannels) * kernelHeight;
+  const laneTiles = Math.ceil(laneCount / L);
+  const filterTiles = Math.ceil(groupFilters / MR);
+  const tilesOfPart = laneTiles * filterTiles * sections;
+  const lines = shape.batch * outHeight;
+  const size = shape.filters * groupChannels * taps;
+  const wanted = Math.min(
+    Math.ceil(ENOUGH_WORKGROUPS[profile.class] / tilesOfPart),
+    Math.floor(lines * outWidth / LEAST_PIXELS),
+    Math.floor(profile.maxBindingBytes / (4 * size)),
+  );
+  const linesOfPart = Math.ceil(lines / Math.max(1, wanted));
+  const parts = Math.ceil(lines / linesOfPart);
+  const { grid, decode } = tiles(tilesOfPart * parts, profile.maxGrid);
+  const label = convLabel("conv2d weight gradient", shape);
+  const gradients = gradientCode(shape, MR, sharing);
+  const code = expand(source, {
+    bindings: [
+      storage(0, "source", row.unit === 4 ? "vec4f" : "f32"),
+      storage(1, "gradient", gradients.gradientUnit === 4 ? "vec4f" : "f32"),
+      storeFunction(parts === 1 ? epilogue : IDENTITY, 2, 1),
+    ].join("\n"),
+    ...gradients,
+    L,
+    MR,
+    decode,
+    tilesOfPart,
+    laneTiles,
+    filterTiles,
+    sections,
+    laneCount,
+    kernelHeight,
+    kernelWidth,
+    depthwise,
+    groupChannels,
+    groupFilters,
+    lines,
+    linesOfPart,
+    outHeight,
+    outWidth,
+    outPixels,
+    strideY: shape.stride[0],
+    strideX: shape.stride[1],
+    paddingY: shape.padding[0],
+    height: shape.height,
+    channels: shape.channels,
+    allFilters: shape.filters,
+    plane: sizes.inPixels / row.unit,
+    rowUnits: shape.width / row.unit,
+    sharing,
+    row,
+    size,
+    u32,
+  });
+  const kernel = { label, source: code, grid };
+  if (parts === 1) return { steps: [{ kernel, args: ["in0", "in1", "out0", "epilogue"] }] };
+  return {
+    scratch: [4 * size * parts],
+    steps: [
+      { kernel, args: ["in0", "in1", "tmp0"] },
+      sumParts({ label, partial: "tmp0", out: "out0", terms: parts, size }, profile, epilogue),
+    ],
+  };
+}
