@@ -43,8 +43,10 @@ export function contoursAt(heart: Heart, z: number, systole: boolean): Contours 
   for (let i = 0; i < ANGLES; i++) {
     epicardium[i] = outer * heart.epicardialOutline[i]!;
     const factor = heart.wallOutline[i]! * (systole ? heart.systole.thickness[i]! : 1);
-    // A wall thinner than two pixels would tear apart when it is sampled.
-    const thickness = Math.max(4.2, wall * factor);
+    // A wall thinner than two pixels would tear apart when it is sampled; a cavity closes near
+    // the apex only.
+    const most = epicardium[i]! * (0.6 + 0.4 * depth ** 2);
+    const thickness = Math.max(4.2, Math.min(most, wall * factor));
     endocardium[i] = Math.max(0, (epicardium[i]! - thickness) * heart.endocardialOutline[i]!);
   }
   const mean = endocardium.reduce((a, b) => a + b) / ANGLES;

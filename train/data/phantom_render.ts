@@ -21,6 +21,7 @@ interface Canvas {
 
 /** Irregularity of all borders of the heart in mm; moves them together, so they stay nested. */
 const SWAY = 1.5;
+const AIR = 0.01;
 const LABEL = { rv: 1, myocardium: 2, lv: 3 } as const;
 
 /** Renders all slices of a patient in one phase; `random` drives texture, motion and noise. */
@@ -65,7 +66,8 @@ function coverage(depth: number, width: number): number {
 
 /** Darkness of the line on a border between fat and water, at a distance from it in mm. */
 function ink(distance: number): number {
-  return Math.exp(-(distance * distance) / 1.6);
+  const square = distance * distance;
+  return square > 9 ? 0 : Math.exp(-square / 1.6);
 }
 
 function position(canvas: Canvas, index: number): number {
@@ -79,7 +81,7 @@ function indexOf(canvas: Canvas, mm: number): number {
 /** Value of an outline at an angle, linear between its entries. */
 function lookUp(outline: Outline, angle: number): number {
   const at = (angle / (2 * Math.PI)) * ANGLES + ANGLES;
-  const i = Math.floor(at);
+  const i = at | 0;
   const a = outline[i % ANGLES]!;
   return a + (outline[(i + 1) % ANGLES]! - a) * (at - i);
 }
@@ -92,12 +94,15 @@ function paintWall(canvas: Canvas, { wall, tissue }: Patient, z: number): void {
       const x = (position(canvas, i) - wall.x - wall.drift[0] * z) / wall.rx;
       const angle = Math.atan2(y, x);
       const depth = (lookUp(wall.outline, angle) - Math.sqrt(x * x + y * y)) * wall.rx;
+      const at = j * size + i;
+      data[at] = AIR;
+      if (depth < -2) continue;
       const fat = lookUp(wall.fat, angle);
       const muscle = lookUp(wall.muscle, angle);
-      let value = 0.01 + coverage(depth, 2) * (tissue.fat - 0.01);
+      let value = AIR + coverage(depth, 2) * (tissue.fat - AIR);
       value += coverage(depth - fat, 2) * (lookUp(wall.ribs, angle) - value);
       value += coverage(depth - fat - muscle, 3) * (tissue.lung - value);
-      data[j * size + i] = value * (1 - 0.6 * ink(depth - fat));
+      data[at] = value * (1 - 0.6 * ink(depth - fat));
     }
   }
 }
@@ -191,12 +196,17 @@ function applyScan(canvas: Canvas, scan: Scan, random: Random): void {
   const { size, data } = canvas;
   const coarse = smoothField(random.fork("coarse"), size, 12);
   const fine = smoothField(random.fork("fine"), size, 40);
+  const falloff = (offset: number) =>
+    Float32Array.from(
+      { length: size },
+      (_, i) => Math.exp(-((position(canvas, i) - offset) ** 2) / (2 * scan.coil.reach ** 2)),
+    );
+  const across = falloff(scan.coil.x);
+  const down = falloff(scan.coil.y);
   for (let j = 0; j < size; j++) {
-    const dy = position(canvas, j) - scan.coil.y;
     for (let i = 0; i < size; i++) {
       const at = j * size + i;
-      const dx = position(canvas, i) - scan.coil.x;
-      const near = Math.exp(-(dx * dx + dy * dy) / (2 * scan.coil.reach ** 2));
+      const near = across[i]! * down[j]!;
       const texture = 1 + scan.texture * (0.8 * coarse[at]! + fine[at]!);
       data[at]! *= texture * (0.55 + scan.coil.strength * near);
     }
@@ -252,17 +262,18 @@ function addGhost({ size, data }: Canvas, { ghost }: Scan): void {
 }
 
 function blur({ size, data }: Canvas, deviation: number): void {
-  const taps = [-2, -1, 0, 1, 2].map((k) => Math.exp(-(k * k) / (2 * deviation * deviation)));
-  const total = taps.reduce((a, b) => a + b);
-  for (const [line, step] of [[size, 1], [1, size]] as const) {
-    const source = data.slice();
+  const weights = [0, 1, 2].map((k) => Math.exp(-(k * k) / (2 * deviation * deviation)));
+  const total = weights[0]! + 2 * (weights[1]! + weights[2]!);
+  const [w0, w1, w2] = weights.map((w) => w / total) as [number, number, number];
+  const line = new Float32Array(size + 4);
+  for (const [next, step] of [[size, 1], [1, size]] as const) {
     for (let l = 0; l < size; l++) {
+      for (let i = 0; i < size + 4; i++) {
+        line[i] = data[l * next + Math.min(size - 1, Math.max(0, i - 2)) * step]!;
+      }
       for (let i = 0; i < size; i++) {
-        let sum = 0;
-        for (let k = -2; k <= 2; k++) {
-          sum += taps[k + 2]! * source[l * line + clamp(i + k, size - 1) * step]!;
-        }
-        data[l * line + i * step] = sum / total;
+        data[l * next + i * step] = w0 * line[i + 2]! + w1 * (line[i + 1]! + line[i + 3]!) +
+          w2 * (line[i]! + line[i + 4]!);
       }
     }
   }
