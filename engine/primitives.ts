@@ -1,17 +1,23 @@
 /** The exhaustive tables of rules: the compiler reports a primitive without one. */
 import type { Primitive } from "./attributes.ts";
 import type { HeavyRules } from "./compile/plan.ts";
+import { conv2dInputRule, conv2dRule, conv2dWeightRule } from "./ops/conv2d.ts";
 import { binaryGradients, unaryGradients, whereGradient } from "./ops/elementwise.ts";
 import { layerNormRules } from "./ops/layer_norm.ts";
 import { matmulRule } from "./ops/matmul.ts";
 import { movementGradients } from "./ops/movement.ts";
 import { reduceGradients } from "./ops/reduce.ts";
+import { resampleRule } from "./ops/resample.ts";
 import { softmaxRules } from "./ops/softmax.ts";
 import type { Gradient } from "./rule.ts";
 
 /** Primitives with kernels of their own. */
 export const heavyRules = {
   matmul: matmulRule,
+  conv2d: conv2dRule,
+  conv2dInput: conv2dInputRule,
+  conv2dWeight: conv2dWeightRule,
+  resample: resampleRule,
   ...softmaxRules,
   ...layerNormRules,
 } as unknown as HeavyRules;

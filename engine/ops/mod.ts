@@ -72,6 +72,8 @@ export { amax, argmax, type Dims, sum } from "./reduce.ts";
 export { amin, logsumexp, mean, norm, variance } from "./statistics.ts";
 export { batchNorm2d, type BatchNormOptions, type RunningStats } from "./batch_norm.ts";
 export { embedding, oneHot, takeAlong } from "./indexing.ts";
+export { interpolate, type InterpolateOptions } from "./interpolate.ts";
+export { resample } from "./resample.ts";
 export { maxPool2d } from "./pool.ts";
 export {
   dropout,
@@ -85,3 +87,8 @@ export {
 } from "./random.ts";
 export { applyRotary, axialRotary, type RotaryTables } from "./rope.ts";
 export { windowPartition, type Windows, windowUnpartition } from "./window.ts";
+export { conv2d, convTranspose2d } from "./conv2d.ts";
+export { layerNorm, layerNorm2d } from "./layer_norm.ts";
+export { linear } from "./linear.ts";
+export { matmul } from "./matmul.ts";
+export { logSoftmax, softmax } from "./softmax.ts";
