@@ -57,10 +57,13 @@ export async function readHdf5(
     for (const request of requests) {
       const entry = opened.keys().includes(request.name) ? opened.get(request.name) : null;
       if (entry === null && request.optional) continue;
-      if (!(entry instanceof Dataset)) {
+      if (entry === null && !opened.keys().includes(request.name)) {
         throw new DataError(
           `${path} has no dataset "${request.name}"; it has ${list(opened.keys())}.`,
         );
+      }
+      if (!(entry instanceof Dataset)) {
+        throw new DataError(`The entry "${request.name}" of ${path} is not a readable dataset.`);
       }
       arrays.set(request.name, readDataset(path, request, entry));
     }
