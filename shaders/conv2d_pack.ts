@@ -8,7 +8,10 @@ import source from "./conv2d_pack.wgsl" with { type: "text" };
 
 /** What to make of the weights. */
 export interface Packing {
-  /** Filters of a tile, innermost in the result (padded with zeros); 0 keeps the usual order. */
+  /**
+   * Filters of a tile (a multiple of 4), innermost in the result, where missing ones are zeros; 0 keeps
+   * the usual order.
+   */
   readonly tileFilters: number;
   /**
    * The weights are those of the convolution whose input gradient `shape` computes (see `turned`):
@@ -33,11 +36,11 @@ export function packWeights(
   profile: AdapterProfile,
 ): Step {
   const sizes = convSizes(shape);
-  const count = packedSize(shape, tileFilters);
+  const count = packedSize(shape, tileFilters) / (tileFilters ? 4 : 1);
   const workgroup = 64;
   const { grid, decode } = tiles(Math.ceil(count / workgroup), profile.maxGrid);
   const code = expand(source, {
-    bindings: storage(0, "weights") + storage(1, "result"),
+    bindings: storage(0, "weights") + storage(1, "result", tileFilters ? "vec4f" : "f32"),
     decode,
     workgroup,
     count,

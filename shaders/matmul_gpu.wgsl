@@ -1,6 +1,6 @@
 // Batched product for GPUs: a BM x BN tile a workgroup, 16 values of k at a time in workgroup memory
 // (k slowest, vec4 along rows or columns), and in registers QM x QN blocks of 4 x 4 a thread. Each
-// thread fetches one 4 x 4 block of either factor for the next turn while the present one is used.
+// thread fetches one 4 x 4 block of either factor ahead, before it computes with those at hand.
 # const quadsM = [...Array(QM).keys()];
 # const quadsN = [...Array(QN).keys()];
 ${bindings}
@@ -30,13 +30,27 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
 # for (const m of quadsM) for (const n of quadsN) for (let i = 0; i < 4; i++) {
   var c${m}_${i}_${n} = vec4f();
 # }
-  var next: mat4x4f;
-  if (fetchesLhs) {
-    next = lhsFetch(lhsBase, firstRow + quad * 4u, kFirst + depth, kEnd);
-  } else {
-    next = rhsFetch(rhsBase, firstCol + quad * 4u, kFirst + depth, kEnd);
-  }
-  for (var k = kFirst; k < kEnd; k += 16u) {
+  for (var k = kFirst; ; k += 16u) {
+    var next: mat4x4f;
+    if (fetchesLhs) {
+      next = lhsFetch(lhsBase, firstRow + quad * 4u, k + depth, kEnd);
+    } else {
+      next = rhsFetch(rhsBase, firstCol + quad * 4u, k + depth, kEnd);
+    }
+    if (k > kFirst) {
+      for (var q = 0u; q < 16u; q++) {
+# for (const m of quadsM) {
+        let a${m} = lhsTile[q * ${BM / 4}u + threadRow + ${m * BM / 4 / QM}u];
+# }
+# for (const n of quadsN) {
+        let b${n} = rhsTile[q * ${BN / 4}u + threadCol + ${n * BN / 4 / QN}u];
+# }
+# for (const m of quadsM) for (const n of quadsN) for (let i = 0; i < 4; i++) {
+        c${m}_${i}_${n} = fma(vec4f(a${m}[${i}]), b${n}, c${m}_${i}_${n});
+# }
+      }
+    }
+    if (k >= kEnd) { break; }
     workgroupBarrier();
     for (var i = 0u; i < 4u; i++) {
       if (fetchesLhs) {
@@ -46,22 +60,6 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
       }
     }
     workgroupBarrier();
-    if (fetchesLhs) {
-      next = lhsFetch(lhsBase, firstRow + quad * 4u, k + 16u + depth, kEnd);
-    } else {
-      next = rhsFetch(rhsBase, firstCol + quad * 4u, k + 16u + depth, kEnd);
-    }
-    for (var q = 0u; q < 16u; q++) {
-# for (const m of quadsM) {
-      let a${m} = lhsTile[q * ${BM / 4}u + threadRow + ${m * BM / 4 / QM}u];
-# }
-# for (const n of quadsN) {
-      let b${n} = rhsTile[q * ${BN / 4}u + threadCol + ${n * BN / 4 / QN}u];
-# }
-# for (const m of quadsM) for (const n of quadsN) for (let i = 0; i < 4; i++) {
-      c${m}_${i}_${n} = fma(vec4f(a${m}[${i}]), b${n}, c${m}_${i}_${n});
-# }
-    }
   }
 # for (const m of quadsM) for (const n of quadsN) {
   store(slice, firstRow + threadRow * 4u + ${m * BM / QM}u, firstCol + threadCol * 4u + ${n * BN / QN}u,
