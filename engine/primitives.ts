@@ -3,6 +3,8 @@ import type { Primitive } from "./attributes.ts";
 import type { HeavyRules } from "./compile/plan.ts";
 import { conv2dInputRule, conv2dRule, conv2dWeightRule } from "./ops/conv2d.ts";
 import { binaryGradients, unaryGradients, whereGradient } from "./ops/elementwise.ts";
+import { cumsumRule } from "./ops/cumsum.ts";
+import { indexAddRule } from "./ops/index_add.ts";
 import { layerNormRules } from "./ops/layer_norm.ts";
 import { matmulRule } from "./ops/matmul.ts";
 import { movementGradients } from "./ops/movement.ts";
@@ -18,6 +20,8 @@ export const heavyRules = {
   conv2dInput: conv2dInputRule,
   conv2dWeight: conv2dWeightRule,
   resample: resampleRule,
+  cumsum: cumsumRule,
+  indexAdd: indexAddRule,
   ...softmaxRules,
   ...layerNormRules,
 } as unknown as HeavyRules;

@@ -72,6 +72,7 @@ export { amax, argmax, type Dims, sum } from "./reduce.ts";
 export { amin, logsumexp, mean, norm, variance } from "./statistics.ts";
 export { batchNorm2d, type BatchNormOptions, type RunningStats } from "./batch_norm.ts";
 export { embedding, oneHot, takeAlong } from "./indexing.ts";
+export { cumsum } from "./cumsum.ts";
 export { interpolate, type InterpolateOptions } from "./interpolate.ts";
 export { resample } from "./resample.ts";
 export { maxPool2d } from "./pool.ts";

@@ -1,0 +1,26 @@
+/** Running sums along a dimension. */
+import { lowerCumsum } from "../../shaders/cumsum.ts";
+import type { HeavyRule } from "../rule.ts";
+import { axisView, dimension } from "../shape.ts";
+import { node, type Tensor } from "../tensor.ts";
+
+/**
+ * Sums of x along `dim` up to and including each element.
+ *
+ * @throws {TypeError} for a tensor that is not f32.
+ */
+export function cumsum(x: Tensor, dim: number): Tensor {
+  if (x.dtype !== "f32") throw new TypeError(`cumsum: the tensor is ${x.dtype}, not f32.`);
+  const view = axisView(x.shape, dimension(dim, x.rank, "cumsum"));
+  return node("cumsum", { ...view, reverse: false }, [x], x.shape);
+}
+
+/** Rule of the primitive: the gradient is the running sum from the other end. */
+export const cumsumRule: HeavyRule<"cumsum"> = {
+  epilogue: true,
+  gradient: (n, g) => {
+    const reverse = !n.attributes.reverse;
+    return [node("cumsum", { ...n.attributes, reverse }, [g], n.shape)];
+  },
+  lower: ({ attributes }, profile, epilogue) => lowerCumsum(attributes, profile, epilogue),
+};
