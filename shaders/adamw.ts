@@ -1,4 +1,65 @@
-/** The AdamW update. */
-import { storage } from "./kernel.ts";
+/** The AdamW update (Loshchilov & Hutter 2019, as torch.optim.AdamW) on flat buffers. */
+import type { AdapterProfile } from "../engine/device.ts";
+import { grid1d, type Lowering, storage } from "./kernel.ts";
+import { expand } from "./template.ts";
+import source from "./adamw.wgsl" with { type: "text" };
 
-export { storage };
+/** Elements that share an entry of the segment table: segments are made of whole blocks. */
+export const ADAMW_BLOCK = 64;
+/** f32 values of a row of the segment table: learning-rate scale, weight decay, 1 or 0 (skip). */
+export const ADAMW_SEGMENT = 3;
+
+/** Values of one step. */
+export interface AdamWHyper {
+  readonly learningRate: number;
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly eps: number;
+  /** Number of the update, counted from 1. */
+  readonly step: number;
+}
+
+/**
+ * The hyper-parameter buffer: lr, beta1, beta2, eps, 1 - beta1^step, 1 - beta2^step, 1 - beta1,
+ * 1 - beta2. Differences are taken in float64: 1 - 0.999 in float32 is off by 1e-5 of itself.
+ */
+export function adamwHyper(
+  { learningRate, beta1, beta2, eps, step }: AdamWHyper,
+): Float32Array<ArrayBuffer> {
+  const corrections = [1 - beta1 ** step, 1 - beta2 ** step];
+  return Float32Array.of(
+    ...[learningRate, beta1, beta2, eps],
+    ...[...corrections, 1 - beta1, 1 - beta2],
+  );
+}
+
+/**
+ * One update of a window of `length` elements, a multiple of {@link ADAMW_BLOCK}.
+ *
+ * Changed in place: out0: parameters, out1: first moments, out2: second moments. Read: in0: gradients,
+ * in1: the segment of each block, u32 [length / 64]; in2: the segment table, f32 [segments, 3];
+ * in3: {@link adamwHyper}; in4: the factor that gradients are multiplied with (first element).
+ * Segments whose last entry is 0 keep parameters and moments.
+ *
+ * @throws {RangeError} for another length.
+ */
+export function lowerAdamW(length: number, profile: AdapterProfile): Lowering {
+  if (length < 1 || length % ADAMW_BLOCK !== 0) {
+    throw new RangeError(`adamw: length ${length} is not a positive multiple of ${ADAMW_BLOCK}.`);
+  }
+  const TEAM = 64;
+  const count = length / 4;
+  const grid = grid1d(Math.ceil(count / TEAM), profile.maxGrid);
+  const declarations = [
+    ...["p", "m", "v", "g"].map((name, i) => storage(i, name, "vec4f")),
+    storage(4, "blocks", "u32"),
+    ...["segments", "hyper", "clip"].map((name, i) => storage(5 + i, name)),
+  ].join("\n");
+  const text = expand(source, { TEAM, count, BLOCK: ADAMW_BLOCK, declarations, gridX: grid[0] });
+  return {
+    steps: [{
+      kernel: { label: `adamw ${length}`, source: text, grid },
+      args: ["out0", "out1", "out2", "in0", "in1", "in2", "in3", "in4"],
+    }],
+  };
+}
