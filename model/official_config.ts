@@ -1,5 +1,5 @@
 /** Reads the official YAML configurations of SAM-2, given as JSON values. */
-import { UserError } from "../engine/mod.ts";
+import { UserError } from "../engine/errors.ts";
 import { MASK_DECODER, type MaskDecoderConfig, type Sam2Config } from "./config.ts";
 
 /** A dictionary of the configuration with its path, for errors. */
