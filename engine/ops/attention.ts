@@ -1,0 +1,121 @@
+/** Scaled dot-product attention. */
+import {
+  type AttentionShape,
+  lowerAttention,
+  lowerAttentionBackward,
+} from "../../shaders/attention.ts";
+import type { HeavyRule } from "../rule.ts";
+import { sameShape, type Shape, show } from "../shape.ts";
+import { node, type Tensor } from "../tensor.ts";
+import { expand, reshape } from "./movement.ts";
+import { sumTo } from "./reduce.ts";
+import { noSecondDerivative } from "./second_derivative.ts";
+
+/** Options of {@link scaledDotProductAttention}. */
+export interface AttentionOptions {
+  /** Added to the scaled scores: broadcastable to [B, H, N, M]; -Infinity hides a key. */
+  readonly mask?: Tensor | undefined;
+  /** Hides key j from query i where j > i. */
+  readonly causal?: boolean;
+  /** Factor of the scores; 1 / sqrt(D) where left out. */
+  readonly scale?: number;
+}
+
+/** The mask as [1 | B, 1 | H, N, M]. */
+function maskOf(mask: Tensor, [batch, heads, queries]: Shape, keys: number): Tensor {
+  const sizes = [...Array<number>(Math.max(0, 4 - mask.rank)).fill(1), ...mask.shape];
+  const full = [batch, heads, queries, keys];
+  if (sizes.length > 4 || sizes.some((size, i) => size !== 1 && size !== full[i])) {
+    throw new RangeError(
+      `scaledDotProductAttention: mask ${show(mask.shape)} does not broadcast to ${show(full)}.`,
+    );
+  }
+  return expand(reshape(mask, sizes), [sizes[0], sizes[1], queries, keys]);
+}
+
+/**
+ * softmax(scale * q k^T + mask) v without the score matrix in memory.
+ *
+ * @param q [B, H, N, D]
+ * @param k [B, H, M, D]
+ * @param v [B, H, M, D]
+ * @returns [B, H, N, D]; zeros for a query whose keys are all hidden.
+ * @throws {RangeError} where shapes disagree.
+ */
+export function scaledDotProductAttention(
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  { mask, causal = false, scale }: AttentionOptions = {},
+): Tensor {
+  const fits = q.rank === 4 && k.rank === 4 && sameShape(k.shape, v.shape) &&
+    sameShape(q.shape.slice(0, 2), k.shape.slice(0, 2)) && q.shape[3] === k.shape[3];
+  if (!fits) {
+    throw new RangeError(
+      `scaledDotProductAttention: q ${show(q.shape)}, k ${show(k.shape)} and v ${
+        show(v.shape)
+      } are not [B, H, N, D], [B, H, M, D] and [B, H, M, D].`,
+    );
+  }
+  const attributes = {
+    scale: scale ?? 1 / Math.sqrt(q.shape[3]),
+    causal,
+    masked: mask !== undefined,
+  };
+  const inputs = mask ? [q, k, v, maskOf(mask, q.shape, k.shape[2])] : [q, k, v];
+  return node("attention", attributes, inputs, q.shape);
+}
+
+function shapeOf(
+  [q, k]: readonly Tensor[],
+  mask: Tensor | undefined,
+  { scale, causal }: { scale: number; causal: boolean },
+): AttentionShape {
+  const [batch, heads, queries, dim] = q.shape;
+  const planes = mask ? [mask.shape[0], mask.shape[1]] as const : undefined;
+  return { batch, heads, queries, keys: k.shape[2], dim, scale, causal, mask: planes };
+}
+
+const scoresShape = ([q, k]: readonly Tensor[]): number[] => [
+  ...q.shape.slice(0, 3),
+  k.shape[2],
+];
+
+/** Rules of the forward and backward primitives. */
+export const attentionRules: {
+  attention: HeavyRule<"attention">;
+  attentionBackward: HeavyRule<"attentionBackward">;
+} = {
+  attention: {
+    epilogue: false,
+    extraOutputs: ({ inputs: [q] }) => [{ shape: q.shape.slice(0, 3), dtype: "f32" }],
+    gradient: (n, g, needs) => {
+      const [q, k, v, mask] = n.inputs;
+      const lse = node("output", { index: 1 }, [n], q.shape.slice(0, 3));
+      const maskGradient = mask !== undefined && needs[3];
+      const inputs = [q, k, v, n, lse, g, ...mask ? [mask] : []];
+      const main = node("attentionBackward", { ...n.attributes, maskGradient }, inputs, q.shape);
+      const output = (index: number, shape: Shape) => node("output", { index }, [main], shape);
+      const gradients: (Tensor | undefined)[] = [main, output(1, k.shape), output(2, v.shape)];
+      if (maskGradient) gradients.push(sumTo(output(3, scoresShape(n.inputs)), mask.shape));
+      else if (mask) gradients.push(undefined);
+      return gradients;
+    },
+    lower: (n, profile) => lowerAttention(shapeOf(n.inputs, n.inputs[3], n.attributes), profile),
+  },
+  attentionBackward: {
+    epilogue: false,
+    extraOutputs: ({ inputs, attributes }) => [
+      { shape: inputs[1].shape, dtype: "f32" },
+      { shape: inputs[2].shape, dtype: "f32" },
+      ...attributes.maskGradient ? [{ shape: scoresShape(inputs), dtype: "f32" as const }] : [],
+    ],
+    gradient: noSecondDerivative("scaledDotProductAttention"),
+    lower: (n, profile) =>
+      lowerAttentionBackward(
+        shapeOf(n.inputs, n.inputs[6], n.attributes),
+        n.attributes.maskGradient,
+        profile,
+      ),
+  },
+};
