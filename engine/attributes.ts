@@ -116,6 +116,12 @@ export interface HeavyAttributes {
   resample: AxisView & { readonly length: number; readonly taps: number };
   /** Inputs g [outer, n, inner], index [n]; sums rows into [outer, size, inner]. */
   indexAdd: AxisView;
+  /** Inputs p, q [B, C, H, W]; outputs S [B], its slopes [B, 2, C] in each value of p and of q. */
+  dfeSimilarity: None;
+  /** Inputs p, q, p mapped, q mapped [B, C, H, W], S [B]. */
+  dfeCombine: None;
+  /** Inputs of dfeCombine, g; outputs the gradients of those inputs. */
+  dfeCombineBackward: None;
 }
 
 /** Attributes of each primitive. */
