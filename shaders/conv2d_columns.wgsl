@@ -7,17 +7,17 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   ${decode}
   let i = tile * ${workgroup}u + lane;
   if (i >= ${count}u) { return; }
-  let y = i / ${width}u % ${height}u + ${paddingY}u;
-  let x = i % ${width}u + ${paddingX}u;
-  let plane = i / ${width * height}u * ${taps * outPixels}u;
+  let y = i / ${shape.width}u % ${shape.height}u + ${shape.padding[0]}u;
+  let x = i % ${shape.width}u + ${shape.padding[1]}u;
+  let plane = i / ${shape.width * shape.height}u * ${sizes.taps * sizes.outPixels}u;
   var total = 0.0;
-  for (var ky = y % ${strideY}u; ky < ${kernelHeight}u; ky += ${strideY}u) {
-    let oy = (y - ky) / ${strideY}u;
-    if (ky > y || oy >= ${outHeight}u) { continue; }
-    for (var kx = x % ${strideX}u; kx < ${kernelWidth}u; kx += ${strideX}u) {
-      let ox = (x - kx) / ${strideX}u;
-      if (kx > x || ox >= ${outWidth}u) { continue; }
-      total += columns[plane + (ky * ${kernelWidth}u + kx) * ${outPixels}u + oy * ${outWidth}u + ox];
+  for (var ky = y % ${shape.stride[0]}u; ky < ${shape.kernel[0]}u; ky += ${shape.stride[0]}u) {
+    let oy = (y - ky) / ${shape.stride[0]}u;
+    if (ky > y || oy >= ${sizes.outHeight}u) { continue; }
+    for (var kx = x % ${shape.stride[1]}u; kx < ${shape.kernel[1]}u; kx += ${shape.stride[1]}u) {
+      let ox = (x - kx) / ${shape.stride[1]}u;
+      if (kx > x || ox >= ${sizes.outWidth}u) { continue; }
+      total += columns[plane + (ky * ${shape.kernel[1]}u + kx) * ${sizes.outPixels}u + oy * ${sizes.outWidth}u + ox];
     }
   }
   put(${first}u + i, total);

@@ -65,21 +65,20 @@ function storeCode(shape: ConvShape, tile: Tile, lanes: number, quads: number) {
   };
 }
 
-/**
- * Packs the weights, then convolves: inputs `in0` and weights `in1`.
- *
- * @param turn see `Packing`.
- */
-export function directConv2d(
-  shape: ConvShape,
-  turn: boolean,
-  profile: AdapterProfile,
-  epilogue: Epilogue,
-): Lowering {
+/** Where the weight of a tap and filter is after the loads `w<load>` of a turn. */
+function weightCode(filters: number, sharing: number) {
+  return (tap: number, filter: number): string => {
+    const part = tap * filters / 4 + Math.floor(filter / 4);
+    const component = "xyzw"[filter % 4];
+    return sharing
+      ? `subgroupBroadcast(w${Math.floor(part / sharing)}.${component}, ${part % sharing}u)`
+      : `w${part}.${component}`;
+  };
+}
+
+function convolve(shape: ConvShape, tile: Tile, profile: AdapterProfile, epilogue: Epilogue) {
   const sizes = convSizes(shape);
   const { groupFilters, groupChannels, taps, outHeight, outWidth } = sizes;
-  const [kernelHeight, kernelWidth] = shape.kernel;
-  const tile = chooseTile(shape, profile);
   const MR = tile.filters;
   const lanes = profile.lanes || PLAIN_LANES;
   const sharing = profile.lanes;
@@ -90,7 +89,7 @@ export function directConv2d(
   const [allFilterTiles, pixelTiles] = [filterTiles * shape.groups, Math.ceil(quads / lanes)];
   const filtersFirst = 4 * packedSize(shape, MR) <= CACHED_BYTES;
   const { grid, decode } = tiles(allFilterTiles * pixelTiles, profile.maxGrid);
-  const turnTaps = tile.looped ? kernelWidth : taps;
+  const turnTaps = tile.looped ? shape.kernel[1] : taps;
   const wide = outWidth % 4 === 0;
   const code = expand(source, {
     bindings: [
@@ -106,45 +105,44 @@ export function directConv2d(
     filterTiles,
     quads,
     quadsOfRow,
-    outHeight,
-    outWidth,
-    strideY: shape.stride[0],
-    strideX: shape.stride[1],
+    shape,
+    sizes,
     row,
-    channels: shape.channels,
-    height: shape.height,
-    groupChannels,
-    groupFilters,
-    allFilters: shape.filters,
-    taps,
-    plane: sizes.inPixels / row.unit,
-    rowUnits: shape.width / row.unit,
     sharing,
-    turns: groupChannels * (tile.looped ? kernelHeight : 1),
+    turns: groupChannels * (tile.looped ? shape.kernel[0] : 1),
     turnTaps,
-    turnRows: tile.looped ? 1 : kernelHeight,
+    turnRows: tile.looped ? 1 : shape.kernel[0],
     looped: tile.looped,
     weightLoads: Math.ceil(turnTaps * MR / 4 / (sharing || 1)),
-    kernelHeight,
-    kernelWidth,
-    paddingY: shape.padding[0],
+    weight: weightCode(MR, sharing),
     u32,
-    weight: (t: number, r: number) => {
-      const part = t * MR / 4 + Math.floor(r / 4);
-      const component = "xyzw"[r % 4];
-      return sharing
-        ? `subgroupBroadcast(w${Math.floor(part / sharing)}.${component}, ${part % sharing}u)`
-        : `w${part}.${component}`;
-    },
     storeLoop: MR >= 8 && (epilogue !== IDENTITY || !wide),
     stores: storeCode(shape, tile, lanes, quads),
   });
-  const label = `${convLabel("conv2d", shape)} cpu ${MR} filters`;
+  return { label: `${convLabel("conv2d", shape)} cpu ${MR} filters`, source: code, grid };
+}
+
+/**
+ * Packs the weights, then convolves: inputs `in0` and weights `in1`.
+ *
+ * @param turn see `Packing`.
+ */
+export function directConv2d(
+  shape: ConvShape,
+  turn: boolean,
+  profile: AdapterProfile,
+  epilogue: Epilogue,
+): Lowering {
+  const tile = chooseTile(shape, profile);
+  const packing = { tileFilters: tile.filters, turn };
   return {
-    scratch: [4 * packedSize(shape, MR)],
+    scratch: [4 * packedSize(shape, tile.filters)],
     steps: [
-      packWeights(shape, { tileFilters: MR, turn }, "in1", "tmp0", profile),
-      { kernel: { label, source: code, grid }, args: ["in0", "tmp0", "out0", "epilogue"] },
+      packWeights(shape, packing, "in1", "tmp0", profile),
+      {
+        kernel: convolve(shape, tile, profile, epilogue),
+        args: ["in0", "tmp0", "out0", "epilogue"],
+      },
     ],
   };
 }

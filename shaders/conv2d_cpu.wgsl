@@ -13,15 +13,16 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   let pixels = ${pixelTile} * ${L}u + lane;
   let quad = min(pixels, ${quads - 1}u);
   let ox = quad % ${quadsOfRow}u * 4u;
-  let oy = quad / ${quadsOfRow}u % ${outHeight}u;
-  let image = quad / ${quadsOfRow * outHeight}u;
-  let x0 = ox * ${strideX}u;
-  let y0 = oy * ${strideY}u;
+  let oy = quad / ${quadsOfRow}u % ${sizes.outHeight}u;
+  let image = quad / ${quadsOfRow * sizes.outHeight}u;
+  let x0 = ox * ${shape.stride[1]}u;
+  let y0 = oy * ${shape.stride[0]}u;
 # for (const statement of row.setup) {
   ${statement}
 # }
-  let plane = (image * ${channels}u + section * ${groupChannels}u) * ${plane}u + x0 / ${row.unit}u;
-  let packed = filterTile * ${groupChannels * taps * MR / 4}u${sharing ? " + lane" : ""};
+  let plane = (image * ${shape.channels}u + section * ${sizes.groupChannels}u)
+    * ${sizes.inPixels / row.unit}u + x0 / ${row.unit}u;
+  let packed = filterTile * ${sizes.groupChannels * sizes.taps * MR / 4}u${sharing ? " + lane" : ""};
 # for (const r of filters) {
   var c${r} = vec4f();
 # }
@@ -30,13 +31,14 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
     let w${load} = weights[packed + i * ${turnTaps * MR / 4}u + ${load * (sharing || 1)}u];
 # }
 # for (let dy = 0; dy < turnRows; dy++) {
-    let iy${dy} = y0 + ${looped ? "i % " + kernelHeight + "u + " : ""}${u32(dy - paddingY)};
-    let row${dy} = plane + i${looped ? " / " + kernelHeight + "u" : ""} * ${plane}u + iy${dy} * ${rowUnits}u;
-#   for (const load of row.loads("v" + dy, "row" + dy, "iy" + dy + " < " + height + "u")) {
+    let iy${dy} = y0 + ${looped ? "i % " + shape.kernel[0] + "u + " : ""}${u32(dy - shape.padding[0])};
+    let row${dy} = plane + iy${dy} * ${shape.width / row.unit}u
+      + i${looped ? " / " + shape.kernel[0] + "u" : ""} * ${sizes.inPixels / row.unit}u;
+#   for (const load of row.loads("v" + dy, "row" + dy, "iy" + dy + " < " + shape.height + "u")) {
     ${load}
 #   }
-#   for (let kx = 0; kx < kernelWidth; kx++) {
-    let s${dy * kernelWidth + kx} = ${row.values("v" + dy, kx)};
+#   for (let kx = 0; kx < shape.kernel[1]; kx++) {
+    let s${dy * shape.kernel[1] + kx} = ${row.values("v" + dy, kx)};
 #   }
 # }
 # for (let r0 = 0; r0 < MR; r0 += 4) for (let t = 0; t < turnTaps; t++) {
@@ -45,8 +47,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
 #   }
 # }
   }
-  let base = ((image * ${allFilters}u + section * ${groupFilters}u + firstFilter) * ${outHeight}u + oy)
-    * ${outWidth}u + ox;
+  let base = ((image * ${shape.filters}u + section * ${sizes.groupFilters}u + firstFilter)
+    * ${sizes.outHeight}u + oy) * ${sizes.outWidth}u + ox;
 # if (storeLoop) {
   var sums = array<vec4f, ${MR}>(${filters.map((r) => "c" + r).join(", ")});
   for (var r = 0u; r < ${MR}u; r++) {

@@ -47,9 +47,7 @@ export function packWeights(
     turn,
     tileFilters,
     filterTiles: tileFilters ? Math.ceil(sizes.groupFilters / tileFilters) : 1,
-    taps: sizes.taps,
-    groupChannels: sizes.groupChannels,
-    groupFilters: sizes.groupFilters,
+    sizes,
   });
   const label = convLabel("pack weights", shape);
   return { kernel: { label, source: code, grid }, args: [from, to] };

@@ -210,8 +210,8 @@ function gatherColumns(
   profile: AdapterProfile,
   epilogue: Epilogue,
 ): Step {
-  const { taps, inPixels, outPixels, outHeight, outWidth } = convSizes(shape);
-  const ofImage = shape.channels * inPixels;
+  const sizes = convSizes(shape);
+  const ofImage = shape.channels * sizes.inPixels;
   const workgroup = 64;
   const { grid, decode } = tiles(Math.ceil(images * ofImage / workgroup), profile.maxGrid);
   const source = expand(columnsSource, {
@@ -220,18 +220,8 @@ function gatherColumns(
     workgroup,
     count: images * ofImage,
     first: firstImage * ofImage,
-    taps,
-    outPixels,
-    outHeight,
-    outWidth,
-    height: shape.height,
-    width: shape.width,
-    paddingY: shape.padding[0],
-    paddingX: shape.padding[1],
-    strideY: shape.stride[0],
-    strideX: shape.stride[1],
-    kernelHeight: shape.kernel[0],
-    kernelWidth: shape.kernel[1],
+    shape,
+    sizes,
   });
   const label = convLabel("conv2d input gradient, taps of", shape);
   return { kernel: { label, source, grid }, args: ["tmp0", "out0", "epilogue"] };

@@ -53,23 +53,16 @@ function gradientCode(shape: ConvShape, filters: number, sharing: number) {
   };
 }
 
-/** The gradient of the weights: inputs `in0` (the convolution's input) and `in1` (g). */
-export function directConv2dWeight(
-  shape: ConvShape,
-  profile: AdapterProfile,
-  epilogue: Epilogue,
-): Lowering {
-  const sizes = convSizes(shape);
-  const { groupFilters, groupChannels, taps, outHeight, outWidth, outPixels } = sizes;
-  const [kernelHeight, kernelWidth] = shape.kernel;
+/** How the work is laid out on workgroups and lanes. */
+function layOut(shape: ConvShape, profile: AdapterProfile) {
+  const { groupFilters, groupChannels, taps, outHeight, outWidth } = convSizes(shape);
   const depthwise = isDepthwise(shape);
   // Depthwise, each lane has a gradient row of its own, and lanes span the channels.
   const sharing = depthwise || profile.class === "gpu" ? 0 : profile.lanes;
   const L = profile.class === "gpu" ? 64 : profile.lanes || 8;
   const MR = filtersOfTile(shape, sharing);
-  const row = rowLoads(shape, "source");
   const sections = depthwise ? 1 : shape.groups;
-  const laneCount = (depthwise ? shape.channels : groupChannels) * kernelHeight;
+  const laneCount = (depthwise ? shape.channels : groupChannels) * shape.kernel[0];
   const laneTiles = Math.ceil(laneCount / L);
   const filterTiles = Math.ceil(groupFilters / MR);
   const tilesOfPart = laneTiles * filterTiles * sections;
@@ -82,9 +75,24 @@ export function directConv2dWeight(
   );
   const linesOfPart = Math.ceil(lines / Math.max(1, wanted));
   const parts = Math.ceil(lines / linesOfPart);
-  const { grid, decode } = tiles(tilesOfPart * parts, profile.maxGrid);
+  return {
+    ...{ depthwise, sharing, L, MR, sections, laneCount, laneTiles, filterTiles, tilesOfPart },
+    ...{ lines, linesOfPart, parts, size },
+  };
+}
+
+/** The gradient of the weights: inputs `in0` (the convolution's input) and `in1` (g). */
+export function directConv2dWeight(
+  shape: ConvShape,
+  profile: AdapterProfile,
+  epilogue: Epilogue,
+): Lowering {
+  const layout = layOut(shape, profile);
+  const { parts, size } = layout;
+  const row = rowLoads(shape, "source");
+  const { grid, decode } = tiles(layout.tilesOfPart * parts, profile.maxGrid);
   const label = convLabel("conv2d weight gradient", shape);
-  const gradients = gradientCode(shape, MR, sharing);
+  const gradients = gradientCode(shape, layout.MR, layout.sharing);
   const code = expand(source, {
     bindings: [
       storage(0, "source", row.unit === 4 ? "vec4f" : "f32"),
@@ -92,35 +100,11 @@ export function directConv2dWeight(
       storeFunction(parts === 1 ? epilogue : IDENTITY, 2, 1),
     ].join("\n"),
     ...gradients,
-    L,
-    MR,
+    ...layout,
     decode,
-    tilesOfPart,
-    laneTiles,
-    filterTiles,
-    sections,
-    laneCount,
-    kernelHeight,
-    kernelWidth,
-    depthwise,
-    groupChannels,
-    groupFilters,
-    lines,
-    linesOfPart,
-    outHeight,
-    outWidth,
-    outPixels,
-    strideY: shape.stride[0],
-    strideX: shape.stride[1],
-    paddingY: shape.padding[0],
-    height: shape.height,
-    channels: shape.channels,
-    allFilters: shape.filters,
-    plane: sizes.inPixels / row.unit,
-    rowUnits: shape.width / row.unit,
-    sharing,
+    shape,
+    sizes: convSizes(shape),
     row,
-    size,
     u32,
   });
   const kernel = { label, source: code, grid };

@@ -25,7 +25,8 @@ export function depthwiseConv2d(
   profile: AdapterProfile,
   epilogue: Epilogue,
 ): Lowering {
-  const { taps, outHeight, outWidth, inPixels } = convSizes(shape);
+  const sizes = convSizes(shape);
+  const { taps, outHeight, outWidth } = sizes;
   const R = [4, 2, 1].find((rows) => rows * taps <= LARGEST_BODY && rows <= outHeight) ?? 1;
   const row = rowLoads(shape, "source");
   const quadsOfRow = Math.ceil(outWidth / 4);
@@ -47,19 +48,9 @@ export function depthwiseConv2d(
     row,
     quadsOfRow,
     rowBlocks,
-    taps,
     turn,
-    outHeight,
-    outWidth,
-    channels: shape.channels,
-    height: shape.height,
-    plane: inPixels / row.unit,
-    rowUnits: shape.width / row.unit,
-    kernelHeight: shape.kernel[0],
-    kernelWidth: shape.kernel[1],
-    strideY: shape.stride[0],
-    strideX: shape.stride[1],
-    paddingY: shape.padding[0],
+    shape,
+    sizes,
     u32,
     stores: (r: number) =>
       wide
