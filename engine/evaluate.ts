@@ -27,6 +27,11 @@ export function useSchedule(name: string | undefined): void {
   forced = name;
 }
 
+/** The profile whose kernel schedules are in force. */
+export async function activeProfile(): Promise<AdapterProfile> {
+  return profileFor((await runtime()).device, forced);
+}
+
 /** What to compute. All parts of a request run as one plan. */
 export interface Request {
   /** Tensors whose values are returned. */

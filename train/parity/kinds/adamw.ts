@@ -27,7 +27,7 @@ export function runAdamW(fixture: Fixture): Promise<Comparison[]> {
     try {
       for (let step = 0; step < steps; step++) {
         const finish = await submit({ read: [loss], write: flat.gradientTargets(found) });
-        optimizer.step(LEARNING_RATE, found.map((g) => g !== undefined));
+        optimizer.update(LEARNING_RATE, found.map((g) => g !== undefined));
         losses.push((await finish())[0][0]);
         norms.push(await optimizer.gradientNorm());
       }

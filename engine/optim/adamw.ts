@@ -1,0 +1,233 @@
+/** AdamW on flat parameters, with gradients clipped by their common norm. */
+import { ADAMW_BLOCK, ADAMW_SEGMENT, adamwHyper, lowerAdamW } from "../../shaders/adamw.ts";
+import { lowerSumSquares } from "../../shaders/reduce_squares.ts";
+import { activeProfile, runtime } from "../evaluate.ts";
+import type { AdapterProfile } from "../device.ts";
+import type { StateTensor } from "../nn/state_dict.ts";
+import type { Runtime } from "../runtime.ts";
+import { leaf, type Tensor } from "../tensor.ts";
+import { readFloats } from "./flat_buffer.ts";
+import type { FlatParameters, Segment } from "./flat_parameters.ts";
+import { type BufferWindow, flatWindows, RecordedPass, submitCommands } from "./recorded_pass.ts";
+
+/** Options of {@link AdamW.create}. */
+export interface AdamWOptions {
+  readonly betas?: readonly [number, number];
+  readonly eps?: number;
+  /** Decoupled weight decay, for all parameters or by key and shape. */
+  readonly weightDecay?: number | ((segment: Segment) => number);
+  /** Factor of the learning rate by key, 1 where left out. */
+  readonly rateScale?: (segment: Segment) => number;
+  /** Largest 2-norm of all gradients together; 0 for no limit. */
+  readonly clipNorm?: number;
+  /** Bytes that one dispatch covers at most; the adapter's largest binding where left out. */
+  readonly windowBytes?: number;
+}
+
+/** What is saved of an optimiser: host copies by key. */
+export interface AdamWState {
+  readonly step: number;
+  readonly first: ReadonlyMap<string, StateTensor>;
+  readonly second: ReadonlyMap<string, StateTensor>;
+}
+
+interface Buffers {
+  readonly first: GPUBuffer;
+  readonly second: GPUBuffer;
+  /** Segment of each block of elements, u32. */
+  readonly blocks: GPUBuffer;
+  /** Rate scale, weight decay and presence of each segment. */
+  readonly segments: GPUBuffer;
+  readonly hyper: GPUBuffer;
+  readonly maximum: GPUBuffer;
+  /** Clipping factor and norm. */
+  readonly clip: GPUBuffer;
+}
+
+/** Rows of the segment table, presence last. */
+const PRESENT = ADAMW_SEGMENT - 1;
+
+/**
+ * The optimiser. It reads the flat gradients and changes the flat values in place; its dispatches are
+ * recorded once and replayed, and what varies from step to step is data.
+ */
+export class AdamW {
+  /** [factor, norm] of the last step: what gradients were multiplied with, and their norm before. */
+  readonly clipping: Tensor;
+  private readonly betas: readonly [number, number];
+  private readonly eps: number;
+  private readonly table: Float32Array<ArrayBuffer>;
+  /** Segments whose gradients hold something that would count towards the norm. */
+  private readonly written: boolean[];
+  private taken = 0;
+
+  private constructor(
+    private readonly runtime: Runtime,
+    private readonly flat: FlatParameters,
+    private readonly buffers: Buffers,
+    private readonly pass: RecordedPass,
+    options: AdamWOptions,
+  ) {
+    this.clipping = leaf({ buffer: buffers.clip, offset: 0 }, [2]);
+    this.betas = options.betas ?? [0.9, 0.999];
+    this.eps = options.eps ?? 1e-8;
+    const segments = flat.segments.slice(0, flat.trainableCount);
+    const { weightDecay = 0.01, rateScale = () => 1 } = options;
+    const decayOf = typeof weightDecay === "number" ? () => weightDecay : weightDecay;
+    this.table = Float32Array.from(
+      segments.flatMap((segment) => [rateScale(segment), decayOf(segment), 1]),
+    );
+    this.written = segments.map(() => false);
+  }
+
+  /** Allocates both moments and records the dispatches of a step. */
+  static async create(flat: FlatParameters, options: AdamWOptions = {}): Promise<AdamW> {
+    const rt = await runtime();
+    if (flat.trainableCount === 0) throw new RangeError("AdamW: no parameter is trainable.");
+    const { queue } = rt.device.gpu;
+    const blocks = blockTable(flat);
+    const buffers: Buffers = {
+      first: rt.createBuffer(flat.trainableLength * 4),
+      second: rt.createBuffer(flat.trainableLength * 4),
+      blocks: rt.createBuffer(blocks.byteLength),
+      segments: rt.createBuffer(flat.trainableCount * ADAMW_SEGMENT * 4),
+      hyper: rt.createBuffer(32),
+      maximum: rt.createBuffer(4),
+      clip: rt.createBuffer(8),
+    };
+    queue.writeBuffer(buffers.blocks, 0, blocks);
+    queue.writeBuffer(buffers.maximum, 0, Float32Array.of(options.clipNorm ?? 0));
+    const pass = new RecordedPass(rt);
+    const profile = await activeProfile();
+    recordStep(pass, flat, buffers, profile, options.windowBytes ?? profile.maxBindingBytes);
+    const optimizer = new AdamW(rt, flat, buffers, pass, options);
+    optimizer.uploadTable();
+    return optimizer;
+  }
+
+  /** Number of updates so far. */
+  get step(): number {
+    return this.taken;
+  }
+
+  /**
+   * Updates the parameters from the flat gradients.
+   *
+   * @param learningRate base rate of this step.
+   * @param present whether each trainable parameter has a gradient in this step (all where left out).
+   * Those without keep their values and moments, and count nothing towards the norm.
+   */
+  update(learningRate: number, present?: readonly boolean[]): void {
+    const { runtime, flat, buffers, betas: [beta1, beta2] } = this;
+    const { queue } = runtime.device.gpu;
+    const stale = this.notePresence(present);
+    this.taken++;
+    const hyper = { learningRate, beta1, beta2, eps: this.eps, step: this.taken };
+    queue.writeBuffer(buffers.hyper, 0, adamwHyper(hyper));
+    submitCommands(runtime, (encoder) => {
+      for (const { start, size } of stale) {
+        encoder.clearBuffer(flat.gradients, start * 4, size * 4);
+      }
+      this.pass.encode(encoder);
+    });
+  }
+
+  /** The norm of all gradients before clipping, of the last step. */
+  async gradientNorm(): Promise<number> {
+    return (await readFloats(this.runtime, this.buffers.clip, 1, 1))[0];
+  }
+
+  /** Host copies of everything that the next steps depend on. */
+  async state(): Promise<AdamWState> {
+    const segments = this.flat.segments.slice(0, this.flat.trainableCount);
+    return {
+      step: this.taken,
+      first: await this.flat.split(this.buffers.first, segments),
+      second: await this.flat.split(this.buffers.second, segments),
+    };
+  }
+
+  /** Continues from a saved state. @throws {RangeError} where a key or a size does not fit. */
+  load({ step, first, second }: AdamWState): void {
+    this.flat.write(first, this.buffers.first);
+    this.flat.write(second, this.buffers.second);
+    this.taken = step;
+  }
+
+  /** Frees the GPU memory. */
+  destroy(): void {
+    this.pass.destroy();
+    for (const buffer of Object.values(this.buffers)) this.runtime.destroyBuffer(buffer);
+  }
+
+  /** Updates the segment table; returns absent segments that still hold old gradients. */
+  private notePresence(present: readonly boolean[] | undefined): Segment[] {
+    const { flat, written, table } = this;
+    if (present && present.length !== flat.trainableCount) {
+      throw new RangeError(
+        `AdamW: ${present.length} flags for ${flat.trainableCount} parameters.`,
+      );
+    }
+    const stale: Segment[] = [];
+    let changed = false;
+    for (let i = 0; i < flat.trainableCount; i++) {
+      const here = present?.[i] ?? true;
+      const at = i * ADAMW_SEGMENT + PRESENT;
+      if (table[at] !== Number(here)) {
+        table[at] = Number(here);
+        changed = true;
+      }
+      if (!here && written[i]) stale.push(flat.segments[i]);
+      written[i] = here;
+    }
+    if (changed) this.uploadTable();
+    return stale;
+  }
+
+  private uploadTable(): void {
+    this.runtime.device.gpu.queue.writeBuffer(this.buffers.segments, 0, this.table);
+  }
+}
+
+/** The segment of each block; padding belongs to the segment before it and stays zero. */
+function blockTable(flat: FlatParameters): Uint32Array<ArrayBuffer> {
+  const blocks = new Uint32Array(flat.trainableLength / ADAMW_BLOCK);
+  for (let i = 0; i < flat.trainableCount; i++) {
+    blocks.fill(i, flat.segments[i].start / ADAMW_BLOCK);
+  }
+  return blocks;
+}
+
+function recordStep(
+  pass: RecordedPass,
+  flat: FlatParameters,
+  buffers: Buffers,
+  profile: AdapterProfile,
+  windowBytes: number,
+): void {
+  const windows = flatWindows(flat.trainableLength, windowBytes);
+  const part = (buffer: GPUBuffer, start: number, length: number): BufferWindow => ({
+    buffer,
+    offset: start * 4,
+    bytes: length * 4,
+  });
+  const whole = (buffer: GPUBuffer): BufferWindow => ({ buffer, offset: 0, bytes: buffer.size });
+  const gradients = windows.map((w) => part(flat.gradients, w.start, w.length));
+  pass.add(lowerSumSquares(windows.map((w) => w.length), profile), {
+    ...Object.fromEntries(gradients.map((window, i) => [`in${i}`, window])),
+    [`in${windows.length}`]: whole(buffers.maximum),
+    out0: whole(buffers.clip),
+  });
+  for (const [i, { start, length }] of windows.entries()) {
+    pass.add(lowerAdamW(length, profile), {
+      out0: part(flat.values, start, length),
+      out1: part(buffers.first, start, length),
+      out2: part(buffers.second, start, length),
+      in0: gradients[i],
+      in1: part(buffers.blocks, start / ADAMW_BLOCK, length / ADAMW_BLOCK),
+      in2: whole(buffers.segments),
+      in3: whole(buffers.hyper),
+      in4: whole(buffers.clip),
+    });
+  }
+}

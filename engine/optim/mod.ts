@@ -1,0 +1,10 @@
+/** Optimisation: flat parameters, AdamW, schedules and moving averages. */
+export { AdamW, type AdamWOptions, type AdamWState } from "./adamw.ts";
+export { Ema, emaDecay } from "./ema.ts";
+export {
+  type FlatOptions,
+  FlatParameters,
+  type NamedParameter,
+  type Segment,
+} from "./flat_parameters.ts";
+export { constantRate, cosine, poly, type Schedule, type ScheduleOptions } from "./schedules.ts";

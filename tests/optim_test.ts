@@ -1,0 +1,256 @@
+import { deepEqual, equal, ok, rejects, throws } from "node:assert/strict";
+import {
+  gradients,
+  mul,
+  read,
+  runtime,
+  submit,
+  sum,
+  type Tensor,
+  tensor,
+  useSchedule,
+} from "../engine/mod.ts";
+import { filledWith, Module, Parameter, uniform } from "../engine/nn/mod.ts";
+import {
+  AdamW,
+  constantRate,
+  cosine,
+  Ema,
+  emaDecay,
+  FlatParameters,
+  poly,
+} from "../engine/optim/mod.ts";
+import { flatWindows } from "../engine/optim/recorded_pass.ts";
+import { hashValues } from "../train/parity/hash.ts";
+import { SCHEDULES } from "./kernel_harness.ts";
+
+const SIZES = [1, 64, 65, 200, 4099];
+
+/** Parameters of awkward sizes with a frozen one in between. */
+class Mixed extends Module {
+  readonly a = new Parameter([SIZES[0]], uniform(1));
+  readonly b = new Parameter([8, 8], uniform(1));
+  readonly frozen = new Parameter([7], filledWith(3), false);
+  readonly c = new Parameter([SIZES[2]], uniform(1));
+  readonly d = new Parameter([10, 20], uniform(1));
+  readonly e = new Parameter([SIZES[4]], uniform(1));
+}
+
+const KEYS = ["a", "b", "c", "d", "e"];
+const RATES: Record<string, number> = { a: 1, b: 0.5, c: 2, d: 1, e: 1 };
+const DECAYS: Record<string, number> = { a: 0, b: 0.1, c: 0.01, d: 0.01, e: 0.01 };
+const OPTIONS = {
+  betas: [0.9, 0.99],
+  eps: 1e-6,
+  clipNorm: 2,
+  rateScale: ({ key }: { key: string }) => RATES[key],
+  weightDecay: ({ key }: { key: string }) => DECAYS[key],
+} as const;
+
+/** Gradient of a parameter at a step, or undefined: c has one at odd steps only, d never. */
+function gradientAt(
+  key: string,
+  size: number,
+  step: number,
+): Float32Array<ArrayBuffer> | undefined {
+  if (key === "d" || (key === "c" && step % 2 === 0)) return undefined;
+  return hashValues(`${key}/${step}`, size, 0.1, step === 3 ? 0.01 : 1);
+}
+
+/** A step on the device; the gradients pass through a graph, as in training. */
+async function deviceStep(flat: FlatParameters, adam: AdamW, step: number): Promise<void> {
+  const found = flat.segments.slice(0, flat.trainableCount).map(({ key, parameter, size }) => {
+    const g = gradientAt(key, size, step);
+    return g && gradients(sum(mul(parameter, tensor(g, parameter.shape))), [parameter])[0];
+  });
+  await submit({ write: flat.gradientTargets(found) });
+  adam.update(rateAt(step), found.map((g) => g !== undefined));
+}
+
+const rateAt = (step: number) => 0.01 / (1 + step);
+
+/** The same in float64 on the host; returns the norms before clipping. */
+function referenceSteps(values: Map<string, Float64Array>, steps: number): number[] {
+  const [beta1, beta2] = OPTIONS.betas;
+  const m = new Map([...values].map(([key, v]) => [key, new Float64Array(v.length)]));
+  const v = new Map([...values].map(([key, x]) => [key, new Float64Array(x.length)]));
+  const norms: number[] = [];
+  for (let step = 0; step < steps; step++) {
+    const all = KEYS.map((key) => gradientAt(key, values.get(key)!.length, step));
+    const norm = Math.sqrt(all.reduce((n, g) => n + (g?.reduce((s, x) => s + x * x, 0) ?? 0), 0));
+    norms.push(norm);
+    const factor = Math.min(1, OPTIONS.clipNorm / (norm + 1e-6));
+    KEYS.forEach((key, k) => {
+      const g = all[k];
+      if (!g) return;
+      const [p, first, second] = [values.get(key)!, m.get(key)!, v.get(key)!];
+      const rate = rateAt(step) * RATES[key];
+      for (let i = 0; i < p.length; i++) {
+        const x = g[i] * factor;
+        first[i] = beta1 * first[i] + (1 - beta1) * x;
+        second[i] = beta2 * second[i] + (1 - beta2) * x * x;
+        const mean = first[i] / (1 - beta1 ** (step + 1));
+        const deviation = Math.sqrt(second[i] / (1 - beta2 ** (step + 1))) + OPTIONS.eps;
+        p[i] -= rate * DECAYS[key] * p[i] + rate * mean / deviation;
+      }
+    });
+  }
+  return norms;
+}
+
+for (const schedule of SCHEDULES) {
+  Deno.test(`AdamW.update() follows the definition over mixed segments on ${schedule}`, async () => {
+    useSchedule(schedule);
+    try {
+      const flat = await FlatParameters.create(new Mixed(), { seed: 5 });
+      const start = await flat.stateDict();
+      const expected = new Map(KEYS.map((key) => [key, Float64Array.from(start.get(key)!.data)]));
+      // Windows of one step each: the large parameter spans two.
+      const adam = await AdamW.create(flat, { ...OPTIONS, windowBytes: 4096 * 4 });
+      const norms: number[] = [];
+      for (let step = 0; step < 5; step++) {
+        await deviceStep(flat, adam, step);
+        norms.push(await adam.gradientNorm());
+      }
+      const wanted = referenceSteps(expected, 5);
+      norms.forEach((n, i) => ok(Math.abs(n - wanted[i]) < 1e-5 * wanted[i], `${n} ${wanted[i]}`));
+      const end = await flat.stateDict();
+      for (const key of KEYS) {
+        end.get(key)!.data.forEach((p, i) => {
+          const e = expected.get(key)![i];
+          ok(Math.abs(p - e) < 2e-6, `${key}[${i}]: ${p} ${e}`);
+        });
+      }
+      deepEqual(end.get("d"), start.get("d"));
+      deepEqual(end.get("frozen"), start.get("frozen"));
+      adam.destroy();
+      flat.destroy();
+    } finally {
+      useSchedule(undefined);
+    }
+  });
+}
+
+Deno.test("AdamW.load() continues bit for bit", async () => {
+  const train = async (flat: FlatParameters, adam: AdamW, from: number, to: number) => {
+    for (let step = from; step < to; step++) await deviceStep(flat, adam, step);
+  };
+  const whole = await FlatParameters.create(new Mixed());
+  const first = await AdamW.create(whole, OPTIONS);
+  await train(whole, first, 0, 3);
+  const [values, state] = [await whole.stateDict(), await first.state()];
+  equal(state.step, 3);
+  await train(whole, first, 3, 6);
+
+  const resumed = await FlatParameters.create(new Mixed(), { values });
+  const second = await AdamW.create(resumed, OPTIONS);
+  second.load(state);
+  await train(resumed, second, 3, 6);
+  equal(second.step, 6);
+  deepEqual(await resumed.stateDict(), await whole.stateDict());
+  deepEqual(await second.state(), await first.state());
+  for (const part of [first, second]) part.destroy();
+  for (const part of [whole, resumed]) part.destroy();
+});
+
+Deno.test("AdamW.update() creates no buffers and no bind groups", async () => {
+  const flat = await FlatParameters.create(new Mixed());
+  const adam = await AdamW.create(flat, OPTIONS);
+  const { counters } = await runtime();
+  adam.update(0.1);
+  const before = { ...counters };
+  for (let i = 0; i < 3; i++) adam.update(0.1, KEYS.map((_, k) => k !== i));
+  equal(counters.buffersCreated, before.buffersCreated);
+  equal(counters.bindGroupsCreated, before.bindGroupsCreated);
+  equal(counters.submits - before.submits, 3);
+  equal(counters.dispatches - before.dispatches, 3 * 3);
+  adam.destroy();
+  flat.destroy();
+});
+
+Deno.test("optimiser state is freed by destroy()", async () => {
+  const { counters } = await runtime();
+  const before = counters.liveBytes;
+  const flat = await FlatParameters.create(new Mixed());
+  const adam = await AdamW.create(flat, OPTIONS);
+  const ema = await Ema.create(flat);
+  ok(flat.gradients.size > 0);
+  adam.update(0.1);
+  ok(counters.liveBytes > before);
+  for (const part of [ema, adam, flat]) part.destroy();
+  equal(counters.liveBytes, before);
+});
+
+Deno.test("FlatParameters.create() binds parameters, trainable ones first", async () => {
+  const module = new Mixed();
+  const flat = await FlatParameters.create(module, { seed: 1 });
+  deepEqual(flat.segments.map((s) => s.key), [...KEYS, "frozen"]);
+  const alignment = (await runtime()).device.offsetAlignment;
+  for (const { start } of flat.segments) equal((start * 4) % alignment, 0);
+  const values = await flat.stateDict();
+  deepEqual(await read(module.c), values.get("c")!.data);
+  deepEqual([...values.get("frozen")!.data], new Array(7).fill(3));
+  const doubled = values.get("c")!.data.map((v) => 2 * v);
+  flat.write(new Map([["c", { shape: [SIZES[2]], data: doubled }]]));
+  deepEqual(await read(module.c), doubled);
+  flat.destroy();
+  equal(module.c.storage, undefined);
+});
+
+Deno.test("FlatParameters names what does not fit", async () => {
+  const wrong = new Map([["b", { shape: [64], data: new Float32Array(64) }]]);
+  await rejects(FlatParameters.create(new Mixed(), { values: wrong }), /b has shape \[64\]/);
+  const flat = await FlatParameters.create(new Mixed());
+  throws(() => flat.gradientTargets([]), /0 gradients for 5/);
+  const shapes: Tensor[] = KEYS.map(() => tensor([1]));
+  throws(() => flat.gradientTargets(shapes), /gradient of b has shape \[1\]/);
+  throws(() => flat.write(new Map([["x", { shape: [1], data: new Float32Array(1) }]])), /"x"/);
+  flat.destroy();
+});
+
+Deno.test("Ema.update() moves towards the values, and another module can read it", async () => {
+  const [student, teacher] = [new Mixed(), new Mixed()];
+  const flat = await FlatParameters.create(student);
+  const ema = await Ema.create(flat);
+  ema.bind(teacher);
+  const start = (await flat.stateDict()).get("b")!;
+  deepEqual(await read(teacher.b), start.data);
+  const moved = start.data.map((v) => v + 1);
+  flat.write(new Map([["b", { shape: start.shape, data: moved }]]));
+  ema.update(0.75);
+  const average = await read(teacher.b);
+  average.forEach((v, i) => ok(Math.abs(v - start.data[i] - 0.25) < 1e-6));
+  ema.update(emaDecay(0));
+  deepEqual(await read(teacher.b), moved);
+  const saved = await ema.stateDict();
+  ema.update(0.5);
+  ema.load(saved);
+  deepEqual(await ema.stateDict(), saved);
+  ema.destroy();
+  flat.destroy();
+});
+
+Deno.test("emaDecay() grows to its limit", () => {
+  deepEqual([0, 1, 3, 100000].map((i) => emaDecay(i)), [0, 0.5, 0.75, 0.996]);
+  equal(emaDecay(100000, 0.99), 0.99);
+});
+
+Deno.test("schedules warm up linearly and decay to their end", () => {
+  const half = cosine({ steps: 12, warmup: 2, final: 0.1 });
+  deepEqual([0, 1].map(half), [0.5, 1]);
+  ok(Math.abs(half(2) - 1) < 1e-12 && Math.abs(half(7) - 0.55) < 1e-12);
+  ok(Math.abs(half(12) - 0.1) < 1e-12 && half(50) === half(12));
+  const power = poly({ steps: 10 });
+  ok(Math.abs(power(5) - 0.5 ** 0.9) < 1e-12);
+  equal(power(10), 0);
+  equal(constantRate(7), 1);
+  throws(() => cosine({ steps: 5, warmup: 6 }), /5 steps cannot have 6/);
+});
+
+Deno.test("flatWindows() covers the length in parts that a binding holds", () => {
+  deepEqual(flatWindows(10000, 4096 * 4 * 2 + 100), [
+    { start: 0, length: 8192 },
+    { start: 8192, length: 1808 },
+  ]);
+  deepEqual(flatWindows(64, 2 ** 27), [{ start: 0, length: 64 }]);
+});
