@@ -16,3 +16,4 @@ export { constant, leaf, type Storage, Tensor, tensor } from "./tensor.ts";
 export { isUserError, UserError } from "./errors.ts";
 export { numel, sameShape, type Shape, show } from "./shape.ts";
 export * from "./ops/mod.ts";
+export * from "./losses.ts";

@@ -1,9 +1,11 @@
 /** The exhaustive tables of rules: the compiler reports a primitive without one. */
 import type { Primitive } from "./attributes.ts";
 import type { HeavyRules } from "./compile/plan.ts";
+import { attentionRules } from "./ops/attention.ts";
 import { conv2dInputRule, conv2dRule, conv2dWeightRule } from "./ops/conv2d.ts";
 import { binaryGradients, unaryGradients, whereGradient } from "./ops/elementwise.ts";
 import { cumsumRule } from "./ops/cumsum.ts";
+import { dfeRules } from "./ops/dfe.ts";
 import { indexAddRule } from "./ops/index_add.ts";
 import { layerNormRules } from "./ops/layer_norm.ts";
 import { matmulRule } from "./ops/matmul.ts";
@@ -22,6 +24,8 @@ export const heavyRules = {
   resample: resampleRule,
   cumsum: cumsumRule,
   indexAdd: indexAddRule,
+  ...dfeRules,
+  ...attentionRules,
   ...softmaxRules,
   ...layerNormRules,
 } as unknown as HeavyRules;

@@ -1,41 +1,65 @@
-/** The AdamW update of a flat parameter buffer. */
+/** The AdamW update (Loshchilov & Hutter 2019, as torch.optim.AdamW) on flat buffers. */
 import type { AdapterProfile } from "../engine/device.ts";
 import { grid1d, type Lowering, storage } from "./kernel.ts";
 import { expand } from "./template.ts";
 import source from "./adamw.wgsl" with { type: "text" };
 
-/** Values that one entry of the block table covers: segments start at multiples of it. */
-export const SEGMENT_BLOCK = 64;
+/** Elements that share an entry of the segment table: segments are made of whole blocks. */
+export const ADAMW_BLOCK = 64;
+/** f32 values of a row of the segment table: learning-rate scale, weight decay, 1 or 0 (skip). */
+export const ADAMW_SEGMENT = 3;
 
-/** Places in the buffer of hyper-parameters. The last two are 1 - beta1^t and 1 - beta2^t. */
-export const ADAMW_HYPER = ["lr", "beta1", "beta2", "eps", "correction1", "correction2"] as const;
+/** Values of one step. */
+export interface AdamWHyper {
+  readonly learningRate: number;
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly eps: number;
+  /** Number of the update, counted from 1. */
+  readonly step: number;
+}
 
 /**
- * One step of AdamW with decoupled decay (Loshchilov and Hutter 2019, as in PyTorch) on a window of
- * `count` values, all updated in place: in0: p, in1: g, in2: m, in3: v; in4: u32, the segment of each
- * {@link SEGMENT_BLOCK} values of the window; in5: a vec4 for each segment (learning-rate scale,
- * weight decay, 1 where it has a gradient, 0): without one, p, m and v stay as they are; in6: the
- * {@link ADAMW_HYPER}; in7: the clip factor that multiplies g.
- *
- * @throws {RangeError} where the window does not end with a block.
+ * The hyper-parameter buffer: lr, beta1, beta2, eps, 1 - beta1^step, 1 - beta2^step, 1 - beta1,
+ * 1 - beta2. Differences are taken in float64: 1 - 0.999 in float32 is off by 1e-5 of itself.
  */
-export function lowerAdamW(count: number, profile: AdapterProfile): Lowering {
-  if (count % SEGMENT_BLOCK !== 0) {
-    throw new RangeError(`lowerAdamW: ${count} values are not whole blocks of ${SEGMENT_BLOCK}.`);
+export function adamwHyper(
+  { learningRate, beta1, beta2, eps, step }: AdamWHyper,
+): Float32Array<ArrayBuffer> {
+  const corrections = [1 - beta1 ** step, 1 - beta2 ** step];
+  return Float32Array.of(
+    ...[learningRate, beta1, beta2, eps],
+    ...[...corrections, 1 - beta1, 1 - beta2],
+  );
+}
+
+/**
+ * One update of a window of `length` elements, a multiple of {@link ADAMW_BLOCK}.
+ *
+ * Changed in place: out0: parameters, out1: first moments, out2: second moments. Read: in0: gradients,
+ * in1: the segment of each block, u32 [length / 64]; in2: the segment table, f32 [segments, 3];
+ * in3: {@link adamwHyper}; in4: the factor that gradients are multiplied with (first element).
+ * Segments whose last entry is 0 keep parameters and moments.
+ *
+ * @throws {RangeError} for another length.
+ */
+export function lowerAdamW(length: number, profile: AdapterProfile): Lowering {
+  if (length < 1 || length % ADAMW_BLOCK !== 0) {
+    throw new RangeError(`adamw: length ${length} is not a positive multiple of ${ADAMW_BLOCK}.`);
   }
-  const grid = grid1d(Math.ceil(count / 4 / 64), profile.maxGrid);
+  const TEAM = 64;
+  const count = length / 4;
+  const grid = grid1d(Math.ceil(count / TEAM), profile.maxGrid);
   const declarations = [
-    ...["p", "g", "m", "v"].map((name, i) => storage(i, name, "vec4f")),
+    ...["p", "m", "v", "g"].map((name, i) => storage(i, name, "vec4f")),
     storage(4, "blocks", "u32"),
-    storage(5, "segments", "vec4f"),
-    storage(6, "hyper"),
-    storage(7, "clip"),
+    ...["segments", "hyper", "clip"].map((name, i) => storage(5 + i, name)),
   ].join("\n");
-  const text = expand(source, { count: count / 4, gridX: grid[0], declarations });
+  const text = expand(source, { TEAM, count, BLOCK: ADAMW_BLOCK, declarations, gridX: grid[0] });
   return {
     steps: [{
-      kernel: { label: `adamw ${count}`, source: text, grid },
-      args: ["in0", "in1", "in2", "in3", "in4", "in5", "in6", "in7"],
+      kernel: { label: `adamw ${length}`, source: text, grid },
+      args: ["out0", "out1", "out2", "in0", "in1", "in2", "in3", "in4"],
     }],
   };
 }

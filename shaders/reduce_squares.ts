@@ -1,42 +1,55 @@
-/** The norm of all gradients, and the factor that clips it. */
+/** The norm of all gradients and the factor that clips it (torch.nn.utils.clip_grad_norm_). */
 import type { AdapterProfile } from "../engine/device.ts";
-import { grid1d, type Lowering, type Step, storage } from "./kernel.ts";
+import { type Arg, type Lowering, type Step, storage } from "./kernel.ts";
 import { expand } from "./template.ts";
-import source from "./reduce_squares.wgsl" with { type: "text" };
+import finish from "./reduce_squares_finish.wgsl" with { type: "text" };
+import partial from "./reduce_squares_partial.wgsl" with { type: "text" };
 
-/** Values (or vec4) that a workgroup sums up. */
-const SPAN = 4096;
 const TEAM = 64;
+/** Workgroups of one window; each leaves one sum. */
+const MAX_GROUPS = { cpu: 64, gpu: 256 };
+
+function partialStep(length: number, first: number, groups: number, input: Arg): Step {
+  const V = length % 4 === 0 ? 4 : 1;
+  const T = V === 4 ? "vec4f" : "f32";
+  const declarations = [storage(0, "g", T), storage(1, "partial")].join("\n");
+  const parameters = { declarations, V, T, TEAM, count: length / V, groups, first };
+  const kernel = {
+    label: `squares of ${length}`,
+    source: expand(partial, parameters),
+    grid: [groups, 1, 1] as const,
+  };
+  return { kernel, args: [input, "tmp0"] };
+}
 
 /**
- * The norm over windows of `counts` values. in0, in1 …: the windows; the input after them: the largest
- * norm allowed [1]; out0: min(1, largest / (norm + 1e-6)), as torch.nn.utils.clip_grad_norm_, and the
- * norm [2]. Always the same bits for the same values.
+ * Norm of a vector that lies in one or more windows, and its clipping factor.
+ *
+ * in0, in1, …: the windows, `lengths[i]` elements each; then the largest norm [1], 0 for no limit.
+ * out0: [factor, norm], factor = min(1, maximum / (norm + 1e-6)). Sums run in a fixed order.
+ * Where a gradient is not finite, neither is the norm, but the factor may be.
  */
-export function lowerSumSquares(counts: readonly number[], profile: AdapterProfile): Lowering {
-  const steps: Step[] = [];
+export function lowerSumSquares(
+  lengths: number | readonly number[],
+  profile: AdapterProfile,
+): Lowering {
+  const windows = typeof lengths === "number" ? [lengths] : lengths;
   let total = 0;
-  for (const [window, values] of counts.entries()) {
-    const T = values % 4 === 0 ? "vec4f" : "f32";
-    const count = T === "vec4f" ? values / 4 : values;
-    const spans = Math.ceil(count / SPAN);
-    const grid = grid1d(spans, profile.maxGrid);
-    const text = expand(source, {
-      ...{ last: false, TEAM: profile.class === "cpu" ? 8 : TEAM, SPAN, T, count, spans },
-      ...{ base: total, gridX: grid[0] },
-      declarations: [storage(0, "x", T), storage(1, "sums")].join("\n"),
-    });
-    const kernel = { label: `sumSquares ${values}`, source: text, grid };
-    steps.push({ kernel, args: [`in${window}`, "tmp0"] });
-    total += spans;
-  }
-  const last = expand(source, {
-    ...{ last: true, TEAM, SPAN, T: "f32", count: 0, spans: total, base: 0, gridX: 1 },
-    declarations: [storage(0, "sums"), storage(1, "limit"), storage(2, "out")].join("\n"),
+  const steps = windows.map((length, i) => {
+    const groups = Math.min(MAX_GROUPS[profile.class], Math.ceil(length / (TEAM * 4)));
+    total += groups;
+    return partialStep(length, total - groups, groups, `in${i}`);
   });
-  steps.push({
-    kernel: { label: `sumSquares, last ${total}`, source: last, grid: [1, 1, 1] },
-    args: ["tmp0", `in${counts.length}`, "out0"],
-  });
+  const declarations = [
+    storage(0, "partial"),
+    storage(1, "maximum"),
+    storage(2, "out"),
+  ].join("\n");
+  const kernel = {
+    label: `norm of ${windows.join(" + ")}`,
+    source: expand(finish, { declarations, TEAM, count: total }),
+    grid: [1, 1, 1] as const,
+  };
+  steps.push({ kernel, args: ["tmp0", `in${windows.length}`, "out0"] });
   return { scratch: [total * 4], steps };
 }
