@@ -1,0 +1,323 @@
+/** Training of SSS and its baselines: one loop, so that only the unlabelled half differs. */
+import {
+  gradients,
+  runtime,
+  scalar,
+  type Storage,
+  submit,
+  type Tensor,
+  tensor,
+} from "../engine/mod.ts";
+import { AdamW, cosine, Ema, FlatParameters } from "../engine/optim/mod.ts";
+import type { StoredTensor } from "../engine/safetensors.ts";
+import { CONFIGS, type Sam2Config } from "../model/config.ts";
+import { emaDecay, type SssConfig, unlabelledWeight } from "../model/sss/config.ts";
+import { labelOnGpu } from "../model/sss/gpu_labelling.ts";
+import { SssModel } from "../model/sss/sss_model.ts";
+import type { DataSet, LabelledVolume, Volume } from "./data/dataset.ts";
+import { type InferenceParts, type Prediction, segmentVolume } from "./inference.ts";
+import { MemoryBanks, type MemorySizes } from "./memory_banks.ts";
+import { PseudoCache } from "./pseudo_cache.ts";
+import { Sampler } from "./sampler.ts";
+import { poolSlices, type SlicePool } from "./slices.ts";
+import { type BankLeaves, type StepGraph, stepGraph } from "./step_graph.ts";
+import { labelledInputs, type StepSizes, unlabelledInputs } from "./step_inputs.ts";
+
+/** How unlabelled images are used. */
+export type Method = "sss" | "supervised" | "fixmatch";
+
+/** Everything that decides a training run beside the data. */
+export interface TrainOptions {
+  readonly method: Method;
+  readonly model: "nano" | "t" | "s" | "b+" | "l";
+  /** Side of the model's input in pixels, a multiple of 32. */
+  readonly size: number;
+  readonly seed: number;
+  readonly steps: number;
+  readonly batchLabelled: number;
+  readonly batchUnlabelled: number;
+  readonly learningRate: number;
+  readonly weightDecay: number;
+  /** Largest global norm of the gradients. */
+  readonly clip: number;
+  readonly sss: SssConfig;
+}
+
+/** One optimiser step. */
+export interface StepReport {
+  /** Steps done. */
+  readonly step: number;
+  readonly losses: Record<string, number>;
+  /** Images that passed an encoder. */
+  readonly images: number;
+  readonly learningRate: number;
+  /** `host`: building and submitting the graph, without waiting for the adapter. */
+  readonly milliseconds: { readonly total: number; readonly host: number };
+}
+
+/** A trainer as it is saved: arrays by name, and the rest as JSON. */
+export interface SavedTrainer {
+  readonly tensors: Map<string, StoredTensor>;
+  readonly state: unknown;
+}
+
+/** Memories that an image attends to. */
+const DRAWS = 4;
+
+/** Share of the run in which the learning rate rises. */
+const WARMUP = 0.05;
+
+/** Learning rate at the end, as a share of the first. */
+const FINAL_RATE = 0.05;
+
+/** Largest share of a run before the teacher is followed. */
+const MAX_TEACHER_WARMUP = 0.25;
+
+function modelConfig({ model, size }: TrainOptions): Sam2Config {
+  const base: Sam2Config = model === "nano" ? CONFIGS.nano : CONFIGS[`sam2.1_hiera_${model}`];
+  return { ...base, imageSize: size };
+}
+
+interface State {
+  readonly position: number;
+  readonly bankCounts: number[];
+  readonly pseudo: unknown;
+}
+
+/** A model in training, with its teacher, optimiser, memory and pseudo-labels. */
+export class Trainer {
+  private done = 0;
+  private readonly banks: MemoryBanks;
+  private readonly pseudo: PseudoCache;
+  private readonly labelledSampler: Sampler;
+  private readonly unlabelledSampler: Sampler | undefined;
+  private readonly schedule: (step: number) => number;
+
+  private constructor(
+    private readonly options: TrainOptions,
+    private readonly student: SssModel,
+    private readonly teacher: SssModel,
+    private readonly weights: FlatParameters,
+    private readonly average: FlatParameters,
+    private readonly optimizer: AdamW,
+    private readonly ema: Ema,
+    private readonly labelled: SlicePool,
+    private readonly unlabelled: SlicePool,
+  ) {
+    const { seed, steps, batchLabelled, batchUnlabelled, sss } = options;
+    this.banks = this.makeBanks();
+    this.pseudo = new PseudoCache(unlabelled, sss, options.size, labelOnGpu);
+    this.labelledSampler = new Sampler(labelled.images.length, batchLabelled, seed, "labelled");
+    this.unlabelledSampler = options.method === "supervised"
+      ? undefined
+      : new Sampler(unlabelled.images.length, batchUnlabelled, seed, "unlabelled");
+    const warmup = Math.round(WARMUP * steps);
+    this.schedule = cosine({ steps, warmup, final: FINAL_RATE });
+  }
+
+  /** Reads the training slices and makes a model at step 0. */
+  static async create(options: TrainOptions, data: DataSet): Promise<Trainer> {
+    const config = modelConfig(options);
+    const student = new SssModel(config, data.classes.length);
+    const teacher = new SssModel(config, data.classes.length);
+    const weights = await FlatParameters.create(student, { seed: options.seed });
+    const average = await FlatParameters.create(teacher, { seed: options.seed });
+    const { weightDecay, clip } = options;
+    const optimizer = await AdamW.create(weights, { weightDecay, clipNorm: clip });
+    const ema = await Ema.create(average, weights);
+    const labelled = await poolSlices(data.labelled, options.size);
+    const unlabelled = options.method === "supervised"
+      ? { images: [], labels: [], volumes: [] }
+      : await poolSlices(data.unlabelled, options.size);
+    return new Trainer(
+      options,
+      student,
+      teacher,
+      weights,
+      average,
+      optimizer,
+      ema,
+      labelled,
+      unlabelled,
+    );
+  }
+
+  /** Steps done. */
+  get position(): number {
+    return this.done;
+  }
+
+  /** One optimiser step on the next batches. */
+  async step(): Promise<StepReport> {
+    const start = performance.now();
+    const step = this.done;
+    const graph = await this.build(step);
+    const names = Object.keys(graph.terms);
+    const host = performance.now();
+    const { finish, reached } = await this.submitStep(graph, names);
+    const learningRate = this.options.learningRate * this.schedule(step);
+    this.optimizer.step(learningRate, reached);
+    this.ema.update(emaDecay(this.options.sss, step));
+    const hostMs = performance.now() - host;
+    const values = await finish() as Float32Array[];
+    const [total, ...rest] = values;
+    const terms = rest.slice(0, names.length).map((v) => v[0]);
+    const [memories, embeddings, ious] = rest.slice(names.length);
+    this.banks.offer(memories, embeddings, ious);
+    this.done = step + 1;
+    const losses = { loss: total[0], ...Object.fromEntries(names.map((n, i) => [n, terms[i]])) };
+    const { batchLabelled, batchUnlabelled } = this.options;
+    const images = batchLabelled + ("unlabelled" in graph.terms ? 3 * batchUnlabelled : 0);
+    const milliseconds = { total: performance.now() - start, host: hostMs };
+    return { step: this.done, losses, images, learningRate, milliseconds };
+  }
+
+  private sizes(): StepSizes {
+    const { size, sss } = this.options;
+    return { size, classes: this.student.classes, draws: DRAWS, boxJitter: sss.boxJitter };
+  }
+
+  /** Steps before the teacher is followed: its coarse head must have learned something. */
+  private get teacherWarmup(): number {
+    const { sss, steps } = this.options;
+    return Math.min(sss.pcswEvery, Math.floor(MAX_TEACHER_WARMUP * steps));
+  }
+
+  private async build(step: number): Promise<StepGraph> {
+    const { method, seed, sss } = this.options;
+    const chosen = this.labelledSampler.indices(step);
+    const batch = {
+      images: chosen.map((i) => this.labelled.images[i]),
+      labels: chosen.map((i) => this.labelled.labels[i]),
+    };
+    const follow = this.unlabelledSampler && step >= this.teacherWarmup;
+    const slices = follow ? this.unlabelledSampler!.indices(step - this.teacherWarmup) : [];
+    const pseudo = method === "sss" && follow
+      ? await this.pseudo.get(slices, step, this.teacher)
+      : undefined;
+    const images = slices.map((i) => this.unlabelled.images[i]);
+    const { student, teacher } = this;
+    return stepGraph({
+      student,
+      teacher,
+      config: sss,
+      method,
+      labelled: labelledInputs(batch, this.sizes(), seed, step),
+      unlabelled: follow ? unlabelledInputs(images, pseudo, this.sizes(), seed, step) : undefined,
+      banks: this.banks.ready ? this.bankLeaves() : undefined,
+      lambda: scalar(unlabelledWeight(sss, step)),
+    });
+  }
+
+  private async submitStep(graph: StepGraph, names: readonly string[]) {
+    const grads = gradients(graph.loss, this.weights.trainable);
+    const buffers = [...graph.training.updates].map(
+      ([parameter, value]): readonly [Tensor, Storage] => [value, parameter.storage!],
+    );
+    const terms = names.map((name) => graph.terms[name]);
+    const finish = await submit({
+      read: [graph.loss, ...terms, graph.memories, graph.embeddings, graph.ious],
+      write: [...this.weights.gradientTargets(grads), ...buffers],
+    });
+    return { finish, reached: grads.map((g) => g !== undefined) };
+  }
+
+  private memorySizes(): MemorySizes {
+    const { imageSize, dModel, memDim } = this.student.config;
+    const cells = (imageSize / 16) ** 2;
+    const { memoryBankSize, memoryBankIouSlack } = this.options.sss;
+    return {
+      classes: this.student.classes,
+      size: memoryBankSize,
+      iouSlack: memoryBankIouSlack,
+      memory: memDim * cells,
+      embedding: dModel * cells,
+    };
+  }
+
+  private makeBanks(): MemoryBanks {
+    return new MemoryBanks(this.memorySizes());
+  }
+
+  private bankLeaves(): BankLeaves {
+    const { classes, size, embedding } = this.memorySizes();
+    const { memories, embeddings, filled } = this.banks.arrays();
+    const { memDim } = this.student.config;
+    return {
+      memories: tensor(memories, [
+        classes,
+        size,
+        memDim,
+        memories.length / classes / size / memDim,
+      ]),
+      embeddings: tensor(embeddings, [classes, size, embedding]),
+      filled: tensor(filled, [classes, size]),
+    };
+  }
+
+  /**
+   * Segments a volume with the averaged weights.
+   *
+   * @param prompts `pcsw` reads no label; `oracle` takes boxes of the volume's own label.
+   */
+  predict(volume: Volume | LabelledVolume, prompts: "pcsw" | "oracle"): Promise<Prediction> {
+    const parts: InferenceParts = {
+      model: this.teacher,
+      config: this.options.sss,
+      size: this.options.size,
+      draws: DRAWS,
+      label: labelOnGpu,
+      makeBanks: () => this.makeBanks(),
+    };
+    return segmentVolume(parts, volume, prompts);
+  }
+
+  /** Everything that a resumed run needs to go on bit by bit. */
+  async save(): Promise<SavedTrainer> {
+    const tensors = new Map<string, StoredTensor>();
+    const put = (name: string, data: StoredTensor["data"], shape: readonly number[]) =>
+      tensors.set(name, { dtype: data instanceof Uint8Array ? "U8" : "F32", shape, data });
+    const groups = {
+      model: await this.weights.stateDict(),
+      ema: await this.average.stateDict(),
+      ...await this.optimizer.state(),
+    };
+    for (const [group, dict] of Object.entries(groups)) {
+      for (const [key, { shape, data }] of dict) put(`${group}.${key}`, data, shape);
+    }
+    const { counts, memories, embeddings, ious } = this.banks.save();
+    put("bank.memories", memories, [memories.length]);
+    put("bank.embeddings", embeddings, [embeddings.length]);
+    put("bank.ious", ious, [ious.length]);
+    const { bits, entries } = this.pseudo.save();
+    put("pcsw.masks", bits, [bits.length]);
+    const state: State = { position: this.done, bankCounts: counts, pseudo: entries };
+    return { tensors, state };
+  }
+
+  /** Takes over what {@link save} gave. */
+  async load({ tensors, state }: SavedTrainer): Promise<void> {
+    const group = (name: string) =>
+      new Map(
+        [...tensors].filter(([key]) => key.startsWith(`${name}.`)).map(([key, { shape, data }]) => [
+          key.slice(name.length + 1),
+          { shape, data: data as Float32Array },
+        ]),
+      );
+    const floats = (name: string) => tensors.get(name)!.data as Float32Array;
+    const { position, bankCounts, pseudo } = state as State;
+    this.weights.write(group("model"));
+    this.average.write(group("ema"));
+    this.optimizer.restore({ m: group("m"), v: group("v") }, position);
+    this.banks.load({
+      counts: bankCounts,
+      memories: floats("bank.memories"),
+      embeddings: floats("bank.embeddings"),
+      ious: floats("bank.ious"),
+    });
+    const bits = tensors.get("pcsw.masks")!.data as Uint8Array;
+    this.pseudo.load({ bits, entries: pseudo }, this.student.classes);
+    this.done = position;
+    await (await runtime()).device.gpu.queue.onSubmittedWorkDone();
+  }
+}
