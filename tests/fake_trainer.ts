@@ -1,15 +1,11 @@
 /** A trainer without a network, for tests of the commands. */
 import type { DataSet, Volume } from "../train/data/dataset.ts";
-import type {
-  Prediction,
-  SavedTrainer,
-  StepReport,
-  Trainer,
-  TrainOptions,
-} from "../train/run/trainer_contract.ts";
+import type { Prediction } from "../train/inference.ts";
+import type { RunTrainer } from "../train/run/training.ts";
+import type { SavedTrainer, StepReport, TrainOptions } from "../train/trainer.ts";
 
 /** Its weights depend on the seed and on every step; its predictions on weights and image. */
-export class FakeTrainer implements Trainer {
+export class FakeTrainer implements RunTrainer {
   position = 0;
   #weights: Float32Array;
 
@@ -53,7 +49,7 @@ export class FakeTrainer implements Trainer {
   /** Grey levels by thresholds, of which one moves with the weights; labels when it is given them. */
   predict(volume: Volume, prompts: "pcsw" | "oracle"): Promise<Prediction> {
     const [slices, height, width] = volume.shape;
-    const moving = 0.2 + 0.05 * Math.sin(this.#weights[1]);
+    const moving = 0.3 + 0.05 * Math.sin(this.#weights[1]);
     const labels = "label" in volume && prompts === "oracle"
       ? (volume.label as Uint8Array).slice()
       : Uint8Array.from(volume.image, (v) => v > 0.8 ? 3 : v > 0.4 ? 1 : v > moving ? 2 : 0);

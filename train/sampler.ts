@@ -16,12 +16,17 @@ export class Sampler {
     private readonly batch: number,
     private readonly seed: number,
     private readonly stream: string,
-  ) {
-    if (count < 1) throw new RangeError(`There is nothing to draw ${stream} batches from.`);
-  }
+  ) {}
 
-  /** Items of a step, counted from 0. */
+  /**
+   * Items of a step, counted from 0.
+   *
+   * @throws {RangeError} where there are none, as in a trainer that is made for inference only.
+   */
   indices(step: number): number[] {
+    if (this.count < 1) {
+      throw new RangeError(`There is nothing to draw ${this.stream} batches from.`);
+    }
     return Array.from({ length: this.batch }, (_, i) => {
       const position = step * this.batch + i;
       this.enter(Math.floor(position / this.count));

@@ -2,7 +2,7 @@
 import { UserError } from "../../engine/errors.ts";
 import { readSafetensors, writeSafetensors } from "../../engine/safetensors.ts";
 import { differences, type RunConfig } from "./config.ts";
-import type { SavedTrainer } from "./trainer_contract.ts";
+import type { SavedTrainer } from "../trainer.ts";
 
 /** How far the validations of a run have come. */
 export interface ValidationState {

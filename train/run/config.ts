@@ -1,6 +1,6 @@
 /** What a run is made of, as config.json and every checkpoint hold it. */
 import type { Spacing } from "../data/dataset.ts";
-import type { TrainOptions } from "./trainer_contract.ts";
+import type { TrainOptions } from "../trainer.ts";
 
 /** The data of a run. */
 export interface DataChoice {

@@ -5,7 +5,7 @@ import type { DataSet, Spacing } from "../data/dataset.ts";
 import type { DataIdentity, RunConfig } from "./config.ts";
 import { openData } from "./data.ts";
 import { checkpointOption, voxelSpacing } from "./options.ts";
-import { ProgressLine } from "./progress.ts";
+import { ProgressLine, standardError, type Terminal } from "./progress.ts";
 import { report } from "./report.ts";
 import { type CheckpointName, RunDirectory } from "./run_dir.ts";
 import type { CreateTrainer } from "./train_run.ts";
@@ -44,14 +44,19 @@ export function parseEvalFlags(args: readonly string[]): EvalFlags | undefined {
  * @returns the exit code.
  * @throws {UserError} where an option, the run or the data is wrong.
  */
-export async function runEvaluation(flags: EvalFlags, create: CreateTrainer): Promise<number> {
+export async function runEvaluation(
+  flags: EvalFlags,
+  create: CreateTrainer,
+  terminal: Terminal = standardError(),
+): Promise<number> {
   const directory = await RunDirectory.open(flags.run);
   const config = await directory.readConfig();
   const name = flags.checkpoint ?? await directory.preferred();
   const checkpoint = await directory.loadCheckpoint(name, config);
   const data = await openEvaluated(flags, config);
-  using progress = new ProgressLine();
-  const trainer = await create(config.train, data);
+  using progress = new ProgressLine(terminal);
+  // Without training volumes, the trainer has none to read.
+  const trainer = await create(config.train, { ...data, labelled: [], unlabelled: [] });
   await trainer.load(checkpoint.trainer);
   const limit = flags.evalLimit ?? config.schedule.evalLimit;
   const { out } = flags;

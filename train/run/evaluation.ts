@@ -3,7 +3,8 @@ import { UserError } from "../../engine/errors.ts";
 import type { LabelledVolume, VolumeSource } from "../data/dataset.ts";
 import { MetricTable } from "../metrics/metric_table.ts";
 import type { StopRequest } from "./signals.ts";
-import type { Prediction, Trainer } from "./trainer_contract.ts";
+import type { Prediction } from "../inference.ts";
+import type { Trainer } from "../trainer.ts";
 
 /** Where the prompts of a prediction come from: the network's own PCSW search, or the labels. */
 export type PromptMode = "pcsw" | "oracle";

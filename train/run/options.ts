@@ -5,7 +5,7 @@ import { sssConfig } from "../../model/sss/config.ts";
 import { cli, decimal, parseOptions, wholeNumber } from "../commands/cli.ts";
 import type { Spacing } from "../data/dataset.ts";
 import type { DataChoice, DataIdentity, RunConfig, Schedule } from "./config.ts";
-import type { Method, TrainOptions } from "./trainer_contract.ts";
+import type { Method, TrainOptions } from "../trainer.ts";
 
 /** Options as given; what was not given is absent. */
 export interface TrainFlags {

@@ -1,14 +1,19 @@
 /** The line that shows how a long piece of work goes. */
 
-/** Where lines go; standard error by default. */
+/** Where lines go. */
 export interface Terminal {
+  /** Whether a line can be rewritten. */
   readonly rewrites: boolean;
+  /** Width of a line. */
   readonly columns: () => number;
+  /** Writes without a line end of its own. */
   write(text: string): void;
 }
 
 const INTERVAL = 10_000;
 const REFRESH = 100;
+/** Back to the first column of an emptied line. */
+const CLEAR = "\r\x1b[2K";
 
 /** Standard error. */
 export function standardError(): Terminal {
@@ -21,18 +26,20 @@ export function standardError(): Terminal {
 }
 
 /**
- * One line that is rewritten on a terminal, and a plain line every ten seconds elsewhere (the first
- * at once).
+ * One line that is rewritten on a terminal; elsewhere a plain line after each note that stays, and
+ * then every ten seconds.
  */
 export class ProgressLine implements Disposable {
-  #shown = -Infinity;
+  #shown: number;
   #pending = "";
   #open = false;
 
   constructor(
     private readonly terminal: Terminal = standardError(),
     private readonly now: () => number = () => performance.now(),
-  ) {}
+  ) {
+    this.#shown = terminal.rewrites ? -Infinity : now();
+  }
 
   /** Shows `text`, unless the last line is too recent. */
   update(text: string): void {
@@ -43,29 +50,30 @@ export class ProgressLine implements Disposable {
 
   /** Prints a line that stays, above the progress line. */
   say(text: string): void {
-    this.terminal.write(`${this.#open ? "\r\x1b[2K" : ""}${text}\n`);
+    this.terminal.write(`${this.#open ? CLEAR : ""}${text}\n`);
+    this.#open = false;
+    this.#shown = -Infinity;
+  }
+
+  /** Lets the latest text stay. */
+  keep(): void {
+    if (this.#pending) this.#show();
+    if (this.#open) this.terminal.write("\n");
     this.#open = false;
   }
 
   /** Takes the line away, so that other output can follow. */
-  clear(): void {
-    if (this.#open) this.terminal.write("\r\x1b[2K");
+  [Symbol.dispose](): void {
+    if (this.#open) this.terminal.write(CLEAR);
     this.#open = false;
     this.#pending = "";
-  }
-
-  /** Shows the latest text and leaves it there. */
-  [Symbol.dispose](): void {
-    if (this.#pending) this.#show();
-    if (this.#open) this.terminal.write("\n");
-    this.#open = false;
   }
 
   #show(): void {
     this.#shown = this.now();
     if (this.terminal.rewrites) {
       const text = this.#pending.slice(0, Math.max(1, this.terminal.columns() - 1));
-      this.terminal.write(`\r\x1b[2K${text}`);
+      this.terminal.write(`${CLEAR}${text}`);
       this.#open = true;
     } else {
       this.terminal.write(`${this.#pending}\n`);

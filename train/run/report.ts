@@ -2,11 +2,11 @@
 import type { DataSet } from "../data/dataset.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import { evaluate, type PromptMode, type Tables } from "./evaluation.ts";
-import { drawOverlay } from "./overlays.ts";
+import { drawOverlays } from "./overlays.ts";
 import type { ProgressLine } from "./progress.ts";
 import { type CheckpointName, makeFolder, writeJson } from "./run_dir.ts";
 import type { StopRequest } from "./signals.ts";
-import type { Trainer } from "./trainer_contract.ts";
+import type { Trainer } from "../trainer.ts";
 
 /** Titles of the tables. */
 export const TITLES: Readonly<Record<PromptMode, string>> = {
@@ -49,10 +49,15 @@ export async function report(options: ReportOptions): Promise<boolean> {
     onVolume: (done, total) => progress.update(`test set: ${done}/${total} volumes`),
     onPrediction: async (volume, mode, prediction) => {
       if (mode !== "pcsw" || out === undefined) return;
-      await drawOverlay(`${overlays}/${volume.id}.png`, volume, prediction.labels);
+      await drawOverlays(
+        `${overlays}/${volume.id}.png`,
+        volume,
+        prediction.labels,
+        data.classes,
+      );
     },
   });
-  progress.clear();
+  progress[Symbol.dispose]();
   if (tables === undefined) return false;
   const measured: Measured = {
     checkpoint: `${name}.safetensors`,

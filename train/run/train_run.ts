@@ -5,15 +5,15 @@ import type { RunConfig } from "./config.ts";
 import { checkVolumes, identify, openData, patients, requireUnlabelled } from "./data.ts";
 import { type Choices, choose, defaults, runConfig, type TrainFlags } from "./options.ts";
 import { MetricsLog } from "./metrics_log.ts";
-import { ProgressLine } from "./progress.ts";
+import { ProgressLine, standardError, type Terminal } from "./progress.ts";
 import { report } from "./report.ts";
 import { RunDirectory, writeJson } from "./run_dir.ts";
 import { INTERRUPTED, type StopRequest, watchSignals } from "./signals.ts";
-import { NO_VALIDATION, train, type TrainingContext } from "./training.ts";
-import type { Trainer, TrainOptions } from "./trainer_contract.ts";
+import { NO_VALIDATION, type RunTrainer, train, type TrainingContext } from "./training.ts";
+import type { TrainOptions } from "../trainer.ts";
 
 /** Makes a trainer at step 0. */
-export type CreateTrainer = (options: TrainOptions, data: DataSet) => Promise<Trainer>;
+export type CreateTrainer = (options: TrainOptions, data: DataSet) => Promise<RunTrainer>;
 
 interface Tools {
   readonly progress: ProgressLine;
@@ -35,11 +35,15 @@ interface Prepared {
  * @returns the exit code: 0, or 130 where a signal came.
  * @throws {UserError} where an option, the data or the run to continue is wrong.
  */
-export async function runTraining(flags: TrainFlags, create: CreateTrainer): Promise<number> {
+export async function runTraining(
+  flags: TrainFlags,
+  create: CreateTrainer,
+  terminal: Terminal = standardError(),
+): Promise<number> {
   using stop = await watchSignals(
     "Stopping: the step in progress is finished and saved first; a second signal ends at once.",
   );
-  using progress = new ProgressLine();
+  using progress = new ProgressLine(terminal);
   const tools = { progress, stop };
   const prepared = flags.resume === undefined
     ? await prepareNew(flags, tools)

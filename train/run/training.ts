@@ -8,11 +8,14 @@ import type { MetricsLog } from "./metrics_log.ts";
 import { Pace, type ProgressLine } from "./progress.ts";
 import type { RunDirectory } from "./run_dir.ts";
 import type { StopRequest } from "./signals.ts";
-import type { StepReport, Trainer } from "./trainer_contract.ts";
+import type { StepReport, Trainer } from "../trainer.ts";
+
+/** What a run needs of its trainer. */
+export type RunTrainer = Pick<Trainer, "step" | "position" | "save" | "load" | "predict">;
 
 /** What the loop works with. */
 export interface TrainingContext {
-  readonly trainer: Trainer;
+  readonly trainer: RunTrainer;
   readonly config: RunConfig;
   readonly validationSet: DataSet["validation"];
   readonly directory: RunDirectory;
@@ -59,6 +62,7 @@ export async function train(
     if (position > 0 && position % schedule.checkpointEvery === 0) await save();
     await step(context, pace);
   }
+  context.progress.keep();
   await save();
   return { validation, finished: trainer.position >= steps && !stop.requested };
 }

@@ -1,0 +1,10 @@
+/** `deno task train`: trains a model, or continues a run. */
+import { parseTrainFlags } from "../run/options.ts";
+import { runTraining } from "../run/train_run.ts";
+import { Trainer } from "../trainer.ts";
+
+/** Runs the command; 0, or 130 where a signal came. */
+export async function run(args: string[]): Promise<number> {
+  const flags = parseTrainFlags(args);
+  return flags ? await runTraining(flags, Trainer.create) : 0;
+}
