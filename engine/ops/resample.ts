@@ -39,6 +39,20 @@ function tablesOf({ starts, weights, length, taps }: Band): Tables {
   }
 }
 
+/** Transposed bands by the weights of the given band, and by its number of inputs. */
+const transposed = new WeakMap<Tensor, Map<number, Band>>();
+
+function transposeTables(starts: Tensor, weights: Tensor, size: number): Band {
+  const known = transposed.get(weights) ?? new Map<number, Band>();
+  transposed.set(weights, known);
+  let band = known.get(size);
+  if (!band) {
+    band = transposeBand(starts.host as Int32Array, weights.host as Float32Array, size);
+    known.set(size, band);
+  }
+  return band;
+}
+
 /**
  * Resamples the middle dimension of [outer, size, inner]: row n of the result is the sum of
  * `band.weights[n, t]` times row `band.starts[n] + t`.
@@ -59,8 +73,7 @@ export const resampleRule: HeavyRule<"resample"> = {
   epilogue: true,
   gradient: (n, g) => {
     const [, starts, weights] = n.inputs;
-    const { size } = n.attributes;
-    const band = transposeBand(starts.host as Int32Array, weights.host as Float32Array, size);
+    const band = transposeTables(starts, weights, n.attributes.size);
     return [resample(g, band), undefined, undefined];
   },
   lower: ({ attributes }, profile, epilogue) => lowerResample(attributes, profile, epilogue),
