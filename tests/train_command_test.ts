@@ -9,6 +9,7 @@ import { parseTrainFlags } from "../train/run/options.ts";
 import { parsePredictFlags, runPrediction } from "../train/run/predict_run.ts";
 import { Pace, ProgressLine, type Terminal } from "../train/run/progress.ts";
 import { type CreateTrainer, runTraining } from "../train/run/train_run.ts";
+import { Trainer } from "../train/trainer.ts";
 import { FakeTrainer } from "./fake_trainer.ts";
 import { writeHdf5, writeTinyAcdc } from "./tiny_acdc.ts";
 
@@ -106,8 +107,8 @@ Deno.test("runTraining() gives distances in mm when --spacing is given", () =>
   }));
 
 /** Asks for a stop by a signal of this process in the middle of step `at`. */
-const interruptedAt = (at: number): CreateTrainer => async (options, data) => {
-  const trainer = await fake(options, data);
+const interruptedAt = (at: number, create = fake): CreateTrainer => async (options, data) => {
+  const trainer = await create(options, data);
   const step = trainer.step.bind(trainer);
   trainer.step = async () => {
     if (trainer.position + 1 === at) {
@@ -143,6 +144,24 @@ Deno.test({
       const again = await evalFake([whole]);
       equal(end.out.startsWith(again.out), true);
       match((await evalFake([whole, "--checkpoint", "last"])).out, /last.safetensors \(step 9\)/);
+    }),
+});
+
+Deno.test({
+  name: "runTraining() of a real model ends with the same bits when it was interrupted and resumed",
+  ignore: Deno.build.os === "windows",
+  fn: () =>
+    inFolder(async (folder) => {
+      const small = ["--size", "32", "--batch", "2", "--steps", "4", "--val-every", "4"];
+      const args = ["--data", `${folder}/data`, "--labeled", "1", ...small];
+      const whole = `${folder}/whole`, parts = `${folder}/parts`;
+      const real = Trainer.create;
+      equal((await trainFake([...args, "--out", whole], real)).code, 0);
+      equal((await trainFake([...args, "--out", parts], interruptedAt(3, real))).code, 130);
+      equal((await trainFake(["--resume", parts], real)).code, 0);
+      const [a, b] = [await essence(parts), await essence(whole)];
+      ok(a.files[0].tensors.size > 100);
+      deepEqual(a, b);
     }),
 });
 
@@ -383,6 +402,31 @@ Deno.test("runTraining() throws a sentence when the data are wrong", async () =>
     match(await complaint(["--labeled", "2"], spoil), expected);
   }
 });
+
+Deno.test("deno task train prints one sentence and ends with 1 when the input is bad", () =>
+  inFolder(async (folder) => {
+    await Deno.truncate(`${folder}/data/data/patient005_frame01.h5`, 1000);
+    const cases: [string, string[], RegExp][] = [
+      ["train", ["--size", "100"], /multiple of 32/],
+      [
+        "train",
+        ["--data", `${folder}/none`],
+        /^Cannot open the data folder .*: it does not exist\.$/,
+      ],
+      ["train", ["--data", `${folder}/data`], /patient005_frame01\.h5 is a damaged HDF5 file/],
+      ["eval", [folder], /is no folder of a run/],
+      ["predict", [folder, folder, "--out"], /argument missing/],
+    ];
+    for (const [command, args, expected] of cases) {
+      const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+        args: ["run", "-A", "train/launch.ts", `train/commands/${command}.ts`, ...args],
+        cwd: new URL("../", import.meta.url),
+      }).output();
+      const text = new TextDecoder().decode(stderr).trimEnd();
+      match(text, expected);
+      deepEqual([code, text.split("\n").length, stdout.length], [1, 1, 0], text);
+    }
+  }));
 
 // ---- progress ----------------------------------------------------------------------------------
 

@@ -20,7 +20,8 @@ export function standardError(): Terminal {
   const rewrites = Deno.stderr.isTerminal();
   return {
     rewrites,
-    columns: () => rewrites ? Deno.consoleSize().columns : Infinity,
+    // Some terminals have no size.
+    columns: () => Deno.consoleSize().columns || 80,
     write: (text) => void Deno.stderr.writeSync(new TextEncoder().encode(text)),
   };
 }
