@@ -76,8 +76,8 @@ export async function checkGradients(name: string, check: GradientCase): Promise
     ...moves.flatMap(({ values }) => values),
   ]);
   const analytic = results.slice(0, wanted.length);
-  const total = (values: TypedArray, factors: Float32Array) =>
-    values.reduce((sum, v, i) => sum + v * factors[i], 0);
+  const total = (values: ArrayLike<number>, factors: Float32Array) =>
+    factors.reduce((sum, factor, i) => sum + values[i] * factor, 0);
   moves.forEach(({ at, direction }, k) => {
     const gradient = analytic[wanted.indexOf(leaves[at])];
     const [above, below] = results.slice(wanted.length + 2 * k);

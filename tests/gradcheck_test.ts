@@ -12,6 +12,8 @@ import {
   cos,
   cumsum,
   detach,
+  dfeCombine,
+  dfeSimilarity,
   div,
   eq,
   erf,
@@ -106,6 +108,8 @@ const CHECKS: { readonly [P in Primitive]: Check } = {
   conv2dInput: { reason: "the gradient of conv2d" },
   conv2dWeight: { reason: "the gradient of conv2d" },
 
+  dfeCombineBackward: { reason: "the gradient of dfeCombine" },
+
   neg: unary(neg),
   abs: unary(abs, { avoid: [0] }),
   sign: { blocks: sign },
@@ -187,7 +191,7 @@ const CHECKS: { readonly [P in Primitive]: Check } = {
   matmul: {
     differences: (n) => ({
       inputs: [{ shape: [2, n, 3] }, { shape: [1, 5, n] }, { shape: [2, 3, 5] }],
-      f: (a, b, c) => matmul(matmul(a, c), matmul(b, a), { transA: true, transB: true }),
+      f: (a, b, c) => matmul(matmul(b, a), c, { transA: true, transB: true }),
     }),
   },
   conv2d: {
@@ -220,6 +224,18 @@ const CHECKS: { readonly [P in Primitive]: Check } = {
     differences: (n) => ({
       inputs: [{ shape: [1, 2, n, 3] }],
       f: (x) => interpolate(mul(x, x), { size: [n + 3, 5], mode: "bicubic" }),
+    }),
+  },
+  dfeSimilarity: {
+    differences: (n) => ({
+      inputs: [{ shape: [2, n, 2, 3], low: 0 }, { shape: [2, n, 2, 3], low: 0 }],
+      f: (p, q) => dfeSimilarity(p, q),
+    }),
+  },
+  dfeCombine: {
+    differences: (n) => ({
+      inputs: [...new Array<Input>(4).fill({ shape: [2, 3, 1, n] }), { shape: [2] }],
+      f: (p, q, mappedP, mappedQ, s) => dfeCombine(p, q, mappedP, mappedQ, s),
     }),
   },
   indexAdd: {

@@ -139,7 +139,10 @@ for (const schedule of SCHEDULES) {
         inputs: [{ shape }, soft],
         f: (x, t) => bceWithLogits(x, t),
       });
-      await checkGradients("mseLoss", { inputs: [{ shape }, { shape }], f: mseLoss });
+      await checkGradients("mseLoss", {
+        inputs: [{ shape }, { shape }],
+        f: (a, b) => mseLoss(a, b),
+      });
       await checkGradients("l1Loss", {
         inputs: [{ shape, low: 1, high: 2 }, { shape }],
         f: (a, b) => l1Loss(a, b),

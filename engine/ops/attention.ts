@@ -7,7 +7,7 @@ import {
 import type { HeavyRule } from "../rule.ts";
 import { sameShape, type Shape, show } from "../shape.ts";
 import { node, type Tensor } from "../tensor.ts";
-import { expand, reshape } from "./movement.ts";
+import { expand, narrow, padZeros, reshape } from "./movement.ts";
 import { sumTo } from "./reduce.ts";
 import { noSecondDerivative } from "./second_derivative.ts";
 
@@ -38,8 +38,8 @@ function maskOf(mask: Tensor, [batch, heads, queries]: Shape, keys: number): Ten
  *
  * @param q [B, H, N, D]
  * @param k [B, H, M, D]
- * @param v [B, H, M, D]
- * @returns [B, H, N, D]; zeros for a query whose keys are all hidden.
+ * @param v [B, H, M, E]
+ * @returns [B, H, N, E]; zeros for a query whose keys are all hidden.
  * @throws {RangeError} where shapes disagree.
  */
 export function scaledDotProductAttention(
@@ -48,13 +48,14 @@ export function scaledDotProductAttention(
   v: Tensor,
   { mask, causal = false, scale }: AttentionOptions = {},
 ): Tensor {
-  const fits = q.rank === 4 && k.rank === 4 && sameShape(k.shape, v.shape) &&
-    sameShape(q.shape.slice(0, 2), k.shape.slice(0, 2)) && q.shape[3] === k.shape[3];
+  const fits = [q, k, v].every((x) => x.rank === 4) && q.shape[3] === k.shape[3] &&
+    sameShape(q.shape.slice(0, 2), k.shape.slice(0, 2)) &&
+    sameShape(k.shape.slice(0, 3), v.shape.slice(0, 3));
   if (!fits) {
     throw new RangeError(
       `scaledDotProductAttention: q ${show(q.shape)}, k ${show(k.shape)} and v ${
         show(v.shape)
-      } are not [B, H, N, D], [B, H, M, D] and [B, H, M, D].`,
+      } are not [B, H, N, D], [B, H, M, D] and [B, H, M, E].`,
     );
   }
   const attributes = {
@@ -62,8 +63,16 @@ export function scaledDotProductAttention(
     causal,
     masked: mask !== undefined,
   };
-  const inputs = mask ? [q, k, v, maskOf(mask, q.shape, k.shape[2])] : [q, k, v];
-  return node("attention", attributes, inputs, q.shape);
+  // The kernels take one width for all: zeros add nothing to scores, and their outputs are cut off.
+  const width = Math.max(q.shape[3], v.shape[3]);
+  const wide = [q, k, v].map((x) => widen(x, width));
+  const inputs = mask ? [...wide, maskOf(mask, q.shape, k.shape[2])] : wide;
+  return narrow(node("attention", attributes, inputs, wide[0].shape), 3, 0, v.shape[3]);
+}
+
+/** Zeros after the last dimension up to `width`. */
+function widen(x: Tensor, width: number): Tensor {
+  return padZeros(x, x.shape.map((size, i) => [0, i === x.rank - 1 ? width - size : 0]));
 }
 
 function shapeOf(

@@ -37,7 +37,6 @@ import {
   permute,
   relu,
   repeatInterleave,
-  type ResampleMode,
   scaledDotProductAttention,
   sigmoid,
   sigmoidFocalLoss,
@@ -58,6 +57,7 @@ import {
   windowPartition,
   windowUnpartition,
 } from "../../../engine/mod.ts";
+import type { ResampleMode } from "../../../engine/ops/resample_tables.ts";
 
 /** Attributes of a case as the manifest has them. */
 export type OpAttributes = Readonly<Record<string, unknown>>;
