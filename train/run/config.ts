@@ -2,9 +2,12 @@
 import type { Spacing } from "../data/dataset.ts";
 import type { TrainOptions } from "../trainer.ts";
 
+/** The source that is generated, not read. */
+export const PHANTOM = "phantom";
+
 /** The data of a run. */
 export interface DataChoice {
-  /** "phantom" or a folder. */
+  /** {@link PHANTOM} or a folder. */
   readonly source: string;
   /** Labelled training patients. */
   readonly labeled: number;

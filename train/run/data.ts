@@ -3,12 +3,12 @@ import { UserError } from "../../engine/errors.ts";
 import { openAcdc } from "../data/acdc.ts";
 import type { DataSet, Spacing, Volume, VolumeSource } from "../data/dataset.ts";
 import { createPhantom } from "../data/phantom.ts";
-import type { DataIdentity } from "./config.ts";
+import { type DataIdentity, PHANTOM } from "./config.ts";
 import type { Choices } from "./options.ts";
 import type { StopRequest } from "./signals.ts";
 
 /**
- * Opens "phantom" or a folder. Without a number of labelled patients, a tenth of them (at least one)
+ * Opens the phantom or a folder. Without a number of labelled patients, a tenth of them (at least one)
  * is labelled. Volumes that have no voxel spacing get that of the options.
  *
  * @throws {UserError} where the folder or a list is wrong, or the number of labelled patients.
@@ -16,10 +16,10 @@ import type { StopRequest } from "./signals.ts";
 export async function openData({ source, labeled, spacing }: Choices["data"]): Promise<DataSet> {
   const open = (labeled?: number) => {
     const options = labeled === undefined ? {} : { labeled };
-    return source === "phantom" ? createPhantom(options) : openAcdc(source, options);
+    return source === PHANTOM ? createPhantom(options) : openAcdc(source, options);
   };
   const all = labeled ?? Math.max(1, Math.round(patients((await open()).labelled) / 10));
-  const data = await open(source === "phantom" ? labeled ?? undefined : all);
+  const data = await open(source === PHANTOM ? labeled ?? undefined : all);
   return spacing ? withSpacing(data, spacing) : data;
 }
 

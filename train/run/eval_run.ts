@@ -2,7 +2,7 @@
 import { UserError } from "../../engine/errors.ts";
 import { cli, parseOptions, wholeNumber } from "../commands/cli.ts";
 import type { DataSet, Spacing } from "../data/dataset.ts";
-import type { DataIdentity, RunConfig } from "./config.ts";
+import { type DataIdentity, PHANTOM, type RunConfig } from "./config.ts";
 import { openData } from "./data.ts";
 import { checkpointOption, voxelSpacing } from "./options.ts";
 import { ProgressLine, standardError, type Terminal } from "./progress.ts";
@@ -29,7 +29,7 @@ export interface EvalFlags {
 export function parseEvalFlags(args: readonly string[]): EvalFlags | undefined {
   const program = cli("eval", "Measures a run's checkpoint on test volumes.")
     .argument("<run>", "folder of the run")
-    .option("--data <source>", '"phantom" or a folder with a data set (default: that of the run)')
+    .option("--data <source>", `${PHANTOM} or a folder with a data set (default: that of the run)`)
     .option("--spacing <z,y,x>", "voxel spacing in mm where the files store none", voxelSpacing)
     .option("--eval-limit <n>", "most volumes (default: as in the run)", wholeNumber(1))
     .addOption(checkpointOption())

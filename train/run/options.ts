@@ -1,10 +1,17 @@
 /** Options of `deno task train`, and what they choose. */
+import { resolve } from "node:path";
 import { InvalidArgumentError, Option } from "commander";
 import { UserError } from "../../engine/errors.ts";
 import { sssConfig } from "../../model/sss/config.ts";
 import { cli, decimal, parseOptions, wholeNumber } from "../commands/cli.ts";
 import type { Spacing } from "../data/dataset.ts";
-import type { DataChoice, DataIdentity, RunConfig, Schedule } from "./config.ts";
+import {
+  type DataChoice,
+  type DataIdentity,
+  PHANTOM,
+  type RunConfig,
+  type Schedule,
+} from "./config.ts";
 import type { Method, TrainOptions } from "../trainer.ts";
 
 /** Options as given; what was not given is absent. */
@@ -39,7 +46,7 @@ const MODELS: readonly TrainOptions["model"][] = ["nano", "t", "s", "b+", "l"];
 
 /** What a new run starts from. */
 export const defaults: Choices = {
-  data: { source: "phantom", labeled: null, spacing: null },
+  data: { source: PHANTOM, labeled: null, spacing: null },
   train: {
     method: "sss",
     model: "nano",
@@ -68,7 +75,7 @@ export function parseTrainFlags(args: readonly string[]): TrainFlags | undefined
     "Trains a model, or continues a run, and measures it on test volumes.",
   )
     .allowExcessArguments(false)
-    .option("--data <source>", `"phantom" or a folder with a data set (default: ${data.source})`)
+    .option("--data <source>", `${PHANTOM} or a folder with a data set (default: ${data.source})`)
     .option("--labeled <n>", "labelled training patients (default: a tenth)", wholeNumber(1))
     .addOption(
       choice("--method <name>", `${METHODS.join(", ")} (default: ${train.method})`, METHODS),
@@ -140,7 +147,9 @@ export function runConfig(
   { data, train, schedule }: Choices,
   found: DataIdentity & Pick<DataChoice, "labeled">,
 ): RunConfig {
-  return { data: { ...data, ...found }, train, schedule };
+  // A run can then be continued from another folder.
+  const source = data.source === PHANTOM ? data.source : resolve(data.source);
+  return { data: { ...data, ...found, source }, train, schedule };
 }
 
 /** Parser of three lengths, as in "10,1.5,1.5". */

@@ -49,10 +49,11 @@ export class ProgressLine implements Disposable {
     if (this.now() - this.#shown >= wait) this.#show();
   }
 
-  /** Prints a line that stays, above the progress line. */
+  /** Prints a line that stays, in place of the progress line. */
   say(text: string): void {
     this.terminal.write(`${this.#open ? CLEAR : ""}${text}\n`);
     this.#open = false;
+    this.#pending = "";
     this.#shown = -Infinity;
   }
 

@@ -105,6 +105,7 @@ async function validate(
   before: ValidationState,
 ): Promise<ValidationState | undefined> {
   const { trainer, config, validationSet, directory, log, progress, stop } = context;
+  progress.keep();
   const tables = await evaluate(trainer, {
     volumes: validationSet.slice(0, config.schedule.evalLimit ?? undefined),
     classes: config.data.classes,
