@@ -2,6 +2,7 @@
 import type { Kernel } from "../shaders/kernel.ts";
 import type { Plan, Ref } from "./compile/plan.ts";
 import type { Device } from "./device.ts";
+import { UserError } from "./errors.ts";
 import { DTYPES, type TypedArray } from "./dtype.ts";
 import type { Storage, Tensor } from "./tensor.ts";
 
@@ -36,7 +37,21 @@ export class Runtime {
   private readonly staging: GPUBuffer[] = [];
   private arena: GPUBuffer | undefined;
 
-  constructor(readonly device: Device) {}
+  /** The first error that no scope caught, or the loss of the device: results are not to be trusted. */
+  failure: Error | undefined;
+
+  constructor(readonly device: Device) {
+    const { gpu } = device;
+    gpu.addEventListener("uncapturederror", (event) => {
+      this.failure ??= new Error(
+        `WebGPU reports: ${(event as GPUUncapturedErrorEvent).error.message}`,
+      );
+    });
+    gpu.lost.then(({ reason, message }) => {
+      if (reason === "destroyed") return;
+      this.failure ??= new UserError(`The GPU device "${device.name}" was lost: ${message}`);
+    });
+  }
 
   /** A zero-filled storage buffer of at least `bytes`. */
   createBuffer(bytes: number, usage: number = USAGE()): GPUBuffer {
@@ -76,9 +91,10 @@ export class Runtime {
     return layout;
   }
 
-  /** The pipeline of a kernel; equal sources share one. */
+  /** The pipeline of a kernel; equal sources with as many bindings share one. */
   pipelineOf(kernel: Kernel, bindings: number): Pipeline {
-    let found = this.pipelines.get(kernel.source);
+    const key = `${bindings}|${kernel.source}`;
+    let found = this.pipelines.get(key);
     if (!found) {
       const { gpu } = this.device;
       const layout = this.layoutOf(bindings);
@@ -88,7 +104,7 @@ export class Runtime {
         layout: gpu.createPipelineLayout({ bindGroupLayouts: [layout] }),
         compute: { module, entryPoint: "main" },
       });
-      this.pipelines.set(kernel.source, found = { pipeline, layout });
+      this.pipelines.set(key, found = { pipeline, layout });
     }
     return found;
   }
@@ -250,6 +266,7 @@ export class Executable {
     const mapped = staging.mapAsync(GPUMapMode.READ, 0, total);
     return async () => {
       await mapped;
+      if (runtime.failure) throw runtime.failure;
       const bytes = staging.getMappedRange(0, total);
       const values = reads.map((t, i) => {
         const info = DTYPES[t.dtype];

@@ -45,7 +45,8 @@ export async function poolSlices(
     const first = images.length;
     images.push(...planesOf(resizeBilinear(volume.image, volume.shape, [size, size]), size));
     if ("label" in volume) {
-      labels.push(...planesOf(resizeNearest(volume.label, volume.shape, [size, size]), size));
+      const { label, shape } = volume as LabelledVolume;
+      labels.push(...planesOf(resizeNearest(label, shape, [size, size]), size));
     }
     const spacing = resizedSpacing(volume, size);
     volumes.push({ id: volume.id, first, count: volume.shape[0], spacing });

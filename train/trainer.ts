@@ -12,7 +12,7 @@ import { AdamW, cosine, Ema, FlatParameters } from "../engine/optim/mod.ts";
 import type { StoredTensor } from "../engine/safetensors.ts";
 import { CONFIGS, type Sam2Config } from "../model/config.ts";
 import { emaDecay, type SssConfig, unlabelledWeight } from "../model/sss/config.ts";
-import { labelOnGpu } from "../model/sss/gpu_labelling.ts";
+import { gpuLabelling } from "../model/sss/gpu_labelling.ts";
 import { SssModel } from "../model/sss/sss_model.ts";
 import type { DataSet, LabelledVolume, Volume } from "./data/dataset.ts";
 import { type InferenceParts, type Prediction, segmentVolume } from "./inference.ts";
@@ -98,7 +98,6 @@ export class Trainer {
     private readonly student: SssModel,
     private readonly teacher: SssModel,
     private readonly weights: FlatParameters,
-    private readonly average: FlatParameters,
     private readonly optimizer: AdamW,
     private readonly ema: Ema,
     private readonly labelled: SlicePool,
@@ -106,7 +105,7 @@ export class Trainer {
   ) {
     const { seed, steps, batchLabelled, batchUnlabelled, sss } = options;
     this.banks = this.makeBanks();
-    this.pseudo = new PseudoCache(unlabelled, sss, options.size, labelOnGpu);
+    this.pseudo = new PseudoCache(unlabelled, sss, options.size, gpuLabelling());
     this.labelledSampler = new Sampler(labelled.images.length, batchLabelled, seed, "labelled");
     this.unlabelledSampler = options.method === "supervised"
       ? undefined
@@ -121,10 +120,10 @@ export class Trainer {
     const student = new SssModel(config, data.classes.length);
     const teacher = new SssModel(config, data.classes.length);
     const weights = await FlatParameters.create(student, { seed: options.seed });
-    const average = await FlatParameters.create(teacher, { seed: options.seed });
     const { weightDecay, clip } = options;
     const optimizer = await AdamW.create(weights, { weightDecay, clipNorm: clip });
-    const ema = await Ema.create(average, weights);
+    const ema = await Ema.create(weights);
+    ema.bind(teacher);
     const labelled = await poolSlices(data.labelled, options.size);
     const unlabelled = options.method === "supervised"
       ? { images: [], labels: [], volumes: [] }
@@ -134,7 +133,6 @@ export class Trainer {
       student,
       teacher,
       weights,
-      average,
       optimizer,
       ema,
       labelled,
@@ -156,7 +154,7 @@ export class Trainer {
     const host = performance.now();
     const { finish, reached } = await this.submitStep(graph, names);
     const learningRate = this.options.learningRate * this.schedule(step);
-    this.optimizer.step(learningRate, reached);
+    this.optimizer.update(learningRate, reached);
     this.ema.update(emaDecay(this.options.sss, step));
     const hostMs = performance.now() - host;
     const values = await finish() as Float32Array[];
@@ -266,7 +264,7 @@ export class Trainer {
       config: this.options.sss,
       size: this.options.size,
       draws: DRAWS,
-      label: labelOnGpu,
+      label: gpuLabelling(),
       makeBanks: () => this.makeBanks(),
     };
     return segmentVolume(parts, volume, prompts);
@@ -277,11 +275,9 @@ export class Trainer {
     const tensors = new Map<string, StoredTensor>();
     const put = (name: string, data: StoredTensor["data"], shape: readonly number[]) =>
       tensors.set(name, { dtype: data instanceof Uint8Array ? "U8" : "F32", shape, data });
-    const groups = {
-      model: await this.weights.stateDict(),
-      ema: await this.average.stateDict(),
-      ...await this.optimizer.state(),
-    };
+    const { first, second } = await this.optimizer.state();
+    const model = await this.weights.stateDict();
+    const groups = { model, ema: await this.ema.stateDict(), first, second };
     for (const [group, dict] of Object.entries(groups)) {
       for (const [key, { shape, data }] of dict) put(`${group}.${key}`, data, shape);
     }
@@ -307,8 +303,8 @@ export class Trainer {
     const floats = (name: string) => tensors.get(name)!.data as Float32Array;
     const { position, bankCounts, pseudo } = state as State;
     this.weights.write(group("model"));
-    this.average.write(group("ema"));
-    this.optimizer.restore({ m: group("m"), v: group("v") }, position);
+    this.ema.load(group("ema"));
+    this.optimizer.load({ step: position, first: group("first"), second: group("second") });
     this.banks.load({
       counts: bankCounts,
       memories: floats("bank.memories"),

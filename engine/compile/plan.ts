@@ -232,8 +232,11 @@ export function makePlan({ graph, reads, profile, alignment, rules }: PlanReques
   const memory = new Memory(graph, lastUse, alignment, profile.maxBindingBytes);
   const targetOf = new Map<string, number>();
   const direct = new Set<number>();
-  graph.targets.slice(reads).forEach((t, i) => {
-    if (!targetOf.has(keyOf(t))) targetOf.set(keyOf(t), i);
+  const written = graph.targets.slice(reads).map(keyOf);
+  written.forEach((key, i) => {
+    // A value with several targets is copied to each from the arena: these may share a buffer, within
+    // which nothing can be copied.
+    if (written.indexOf(key) === written.lastIndexOf(key)) targetOf.set(key, i);
   });
   const steps: PlanStep[] = [];
   work.forEach((w, at) => {
