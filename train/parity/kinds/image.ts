@@ -165,20 +165,25 @@ export function runMaskDecoder(fixture: Fixture): Promise<Comparison[]> {
 /** [N, B, C] to [B, N, C] and back. */
 const swapFirst = (x: Tensor) => permute(x, [1, 0, 2]);
 
-/** Fixtures of kind `memory_attention`. */
+/** Fixtures of kind `memory_attention`: the stack, and the attentions of layer 0 on the raw inputs. */
 export const runMemoryAttention = modelRunner((fixture, { model }, trace) => {
-  const batchFirst = (name: string) => swapFirst(inputTensor(fixture, name));
-  const out = model.memory_attention.forward(
-    batchFirst("curr"),
-    batchFirst("curr_pos"),
-    {
-      memory: batchFirst("memory"),
-      positions: batchFirst("memory_pos"),
-      pointerTokens: fixture.manifest.num_obj_ptr_tokens as number,
-    },
-    { grid: fixture.manifest.grid as [number, number], trace },
+  const [current, place, memory, positions] = ["curr", "curr_pos", "memory", "memory_pos"]
+    .map((name) => swapFirst(inputTensor(fixture, name)));
+  const pointerTokens = fixture.manifest.num_obj_ptr_tokens as number;
+  const grid = fixture.manifest.grid as [number, number];
+  const attention = model.memory_attention;
+  const tokens = { memory, positions, pointerTokens };
+  trace("out", swapFirst(attention.forward(current, place, tokens, { grid, trace })));
+  const { self_attn, cross_attn_image } = attention.layers[0];
+  const rotary = (excludedKeys: number) => ({
+    rotary: { tables: attention.rotaryTables(...grid), excludedKeys },
+  });
+  trace("layer0.self_attn", self_attn.forward(current, current, current, rotary(0)));
+  const keys = add(memory, positions);
+  trace(
+    "layer0.cross_attn",
+    cross_attn_image.forward(current, keys, memory, rotary(pointerTokens)),
   );
-  trace("out", swapFirst(out));
 });
 
 /** Fixtures of kind `memory_encoder`. */
