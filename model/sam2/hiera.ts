@@ -1,12 +1,14 @@
 /** Hiera, the hierarchical vision transformer that is SAM-2's image trunk (Ryali et al., 2023). */
 import {
   add,
+  cat,
   interpolate,
   maxPool2d,
   permute,
   reshape,
   scaledDotProductAttention,
   select,
+  slice,
   type Tensor,
   tile,
   windowPartition,
@@ -27,6 +29,10 @@ import type { Trace } from "./trace.ts";
 /** Side of the learned window embedding, which repeats over the map. */
 const WINDOW_EMBED = 8;
 const LAYER_NORM_EPS = 1e-6;
+/** Hidden channels of the MLPs per channel. */
+const MLP_RATIO = 4;
+/** Elements that one f32 storage binding holds on every WebGPU adapter (128 MiB). */
+const BINDING_ELEMENTS = 2 ** 25;
 /** Queries and shortcuts are pooled by this at the first block of each later stage. */
 const POOL = 2;
 
@@ -35,6 +41,22 @@ const toChannelsLast = (x: Tensor) => permute(x, [0, 2, 3, 1]);
 
 /** Halves a map [B, H, W, C] by taking the largest of 2 x 2. */
 const pool = (x: Tensor) => toChannelsLast(maxPool2d(toChannelsFirst(x), { kernel: POOL }));
+
+/**
+ * Applies a function of independent rows (dimension 0) in as many parts as it takes for an
+ * intermediate of `width` elements a row to stay within a binding.
+ */
+function inParts(x: Tensor, width: number, apply: (rows: Tensor) => Tensor): Tensor {
+  const [rows] = x.shape;
+  const parts = Math.min(rows, Math.ceil(rows * width / BINDING_ELEMENTS));
+  if (parts <= 1) return apply(x);
+  const bound = (part: number) => Math.floor(part * rows / parts);
+  const results = Array.from(
+    { length: parts },
+    (_, part) => apply(slice(x, 0, bound(part), bound(part + 1))),
+  );
+  return cat(results, 0);
+}
 
 interface BlockConfig {
   readonly dim: number;
@@ -85,7 +107,7 @@ class MultiScaleBlock extends Module {
     this.norm1 = new LayerNorm(dim, LAYER_NORM_EPS);
     this.attn = new MultiScaleAttention(config);
     this.norm2 = new LayerNorm(dimOut, LAYER_NORM_EPS);
-    this.mlp = new MLP(dimOut, 4 * dimOut, dimOut, 2, { activation: "gelu" });
+    this.mlp = new MLP(dimOut, MLP_RATIO * dimOut, dimOut, 2, { activation: "gelu" });
     this.proj = dim === dimOut ? undefined : new Linear(dim, dimOut);
   }
 
@@ -97,13 +119,19 @@ class MultiScaleBlock extends Module {
     const shortcut = this.config.pooled ? pool(widened) : widened;
     const attended = this.attend(normalised, [shortcut.shape[1], shortcut.shape[2]]);
     const y = add(shortcut, attended);
-    return add(y, this.mlp.forward(this.norm2.forward(y)));
+    const rows = reshape(this.norm2.forward(y), [-1, this.config.dimOut]);
+    const hidden = inParts(rows, MLP_RATIO * this.config.dimOut, (part) => this.mlp.forward(part));
+    return add(y, reshape(hidden, y.shape));
   }
 
   private attend(x: Tensor, [height, width]: [number, number]): Tensor {
-    const { window, pooled } = this.config;
-    if (window === 0) return this.attn.forward(x);
-    const out = this.attn.forward(windowPartition(x, window).windows);
+    const { window, pooled, dimOut } = this.config;
+    const within = (maps: Tensor) => {
+      const tokens = maps.shape[1] * maps.shape[2];
+      return inParts(maps, tokens * 3 * dimOut, (part) => this.attn.forward(part));
+    };
+    if (window === 0) return within(x);
+    const out = within(windowPartition(x, window).windows);
     const side = pooled ? Math.floor(window / POOL) : window;
     const padded = [height, width].map((n) => Math.ceil(n / side) * side) as [number, number];
     return windowUnpartition(out, side, padded, [height, width]);
