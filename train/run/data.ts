@@ -14,13 +14,15 @@ import type { StopRequest } from "./signals.ts";
  * @throws {UserError} where the folder or a list is wrong, or the number of labelled patients.
  */
 export async function openData({ source, labeled, spacing }: Choices["data"]): Promise<DataSet> {
-  const open = (labeled?: number) => {
-    const options = labeled === undefined ? {} : { labeled };
-    return source === PHANTOM ? createPhantom(options) : openAcdc(source, options);
-  };
-  const all = labeled ?? Math.max(1, Math.round(patients((await open()).labelled) / 10));
-  const data = await open(source === PHANTOM ? labeled ?? undefined : all);
+  const data = source === PHANTOM
+    ? createPhantom(labeled === null ? {} : { labeled })
+    : await openAcdc(source, { labeled: labeled ?? await tenth(source) });
   return spacing ? withSpacing(data, spacing) : data;
+}
+
+async function tenth(folder: string): Promise<number> {
+  const { labelled } = await openAcdc(folder);
+  return Math.max(1, Math.round(patients(labelled) / 10));
 }
 
 /** What checkpoints remember of a data set; reads all of it. */
