@@ -52,37 +52,41 @@ function inOrder(targets: readonly Tensor[]): Tensor[] {
   return [...seen].sort((a, b) => a.id - b.id);
 }
 
-/** Builds the canonical graph of `targets`. */
+/**
+ * Builds the canonical graph of `targets`. Leaves are numbered by first use, not by age: a table that
+ * is made once and kept must not change the graph of later runs.
+ */
 export function canonicalise(targets: readonly Tensor[]): Graph {
   const nodes: GraphNode[] = [];
   const leaves: Tensor[] = [];
   const byKey = new Map<string, GraphNode>();
   const byTensor = new Map<Tensor, GraphNode>();
-  for (const t of inOrder(targets)) {
-    const leaf = isLeaf(t);
-    const inputs = leaf ? [] : t.inputs.map((x) => byTensor.get(x)!);
-    const key = leaf
-      ? `leaf${leaves.length},${t.storage || t.resident ? "g" : "h"},${t.shape},${t.dtype}`
-      : `${t.op}${textOf(t.attributes)}${inputs.map((n) => n.index)},${t.shape},${t.dtype}`;
+  const enter = (t: Tensor, key: string, inputs: readonly GraphNode[], leaf: number) => {
     let found = byKey.get(key);
     if (!found) {
-      found = {
-        index: nodes.length,
-        op: leaf ? "leaf" : t.op,
-        tensor: t,
-        inputs,
-        shape: t.shape,
-        dtype: t.dtype,
-        size: t.size,
-        leaf: leaf ? leaves.length : -1,
-      };
+      const { shape, dtype, size } = t;
+      const op = leaf < 0 ? t.op : "leaf";
+      found = { index: nodes.length, op, tensor: t, inputs, shape, dtype, size, leaf };
       nodes.push(found);
       byKey.set(key, found);
-      if (leaf) leaves.push(t);
     }
     byTensor.set(t, found);
+    return found;
+  };
+  const enterLeaf = (t: Tensor) => {
+    const kind = t.storage || t.resident ? "g" : "h";
+    leaves.push(t);
+    const leaf = leaves.length - 1;
+    return enter(t, `leaf${leaf},${kind},${t.shape},${t.dtype}`, [], leaf);
+  };
+  const nodeOf = (t: Tensor) => byTensor.get(t) ?? enterLeaf(t);
+  for (const t of inOrder(targets)) {
+    if (isLeaf(t)) continue;
+    const inputs = t.inputs.map(nodeOf);
+    const from = inputs.map((n) => n.index);
+    enter(t, `${t.op}${textOf(t.attributes)}${from},${t.shape},${t.dtype}`, inputs, -1);
   }
-  const ends = targets.map((t) => byTensor.get(t)!);
+  const ends = targets.map(nodeOf);
   const fingerprint = [...byKey.keys()].join("\n") + `\n>${ends.map((n) => n.index)}`;
   return { nodes, targets: ends, leaves, fingerprint };
 }
