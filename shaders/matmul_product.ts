@@ -59,11 +59,17 @@ export function lowerProduct(
   return {
     scratch: [bytes],
     steps: [
-      generate({ ...product, out: partial }, IDENTITY),
+      withoutEpilogue(generate({ ...product, out: partial }, IDENTITY)),
       sumParts({ label: product.label, partial, out: product.out, terms, size }, profile, epilogue),
     ],
   };
 }
+
+/** A step whose kernel stores plain values, and so binds nothing of the epilogue. */
+const withoutEpilogue = (step: Step): Step => ({
+  ...step,
+  args: step.args.filter((arg) => arg !== "epilogue"),
+});
 
 /** Results of `size` elements that stand `terms` times, one after another, in `partial`. */
 export interface PartialSums {

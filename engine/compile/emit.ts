@@ -40,7 +40,7 @@ export const widen = (v: Value, dtype: DType) => v.wide ? v.code : `vec4<${dtype
 
 /** Emits statements that compute nodes; equal expressions are computed once. */
 export class Emitter {
-  readonly statements: string[] = [];
+  private readonly statements: string[] = [];
   /** How each leaf is read; a leaf read both ways must be bound as scalars. */
   readonly accesses = new Map<GraphNode, Access>();
   readonly helpers: Set<string>;
@@ -62,6 +62,19 @@ export class Emitter {
     helpers = new Set<string>(),
   ) {
     this.helpers = helpers;
+  }
+
+  /** The statements that `result` depends on: coordinates are named before it is known who needs them. */
+  codeFor(result: string): string {
+    const kept: string[] = [];
+    const needed = new Set(result.match(/\w+/g));
+    for (const statement of this.statements.toReversed()) {
+      const [, name, code] = statement.match(/^let (\w+) = (.*)$/s)!;
+      if (!needed.has(name)) continue;
+      kept.push(statement);
+      for (const word of code.match(/\w+/g)!) needed.add(word);
+    }
+    return kept.toReversed().join("\n  ");
   }
 
   /** Names an expression. */

@@ -15,6 +15,8 @@ export interface Root {
   /** Nodes whose buffers the generated code reads. */
   readonly leaves: Set<GraphNode>;
   inlined: number;
+  /** How often the code of a node would appear in the kernel: movement splits an index into several. */
+  readonly contexts: Map<GraphNode, { same: number; moved: number }>;
   /** The elementwise root that is computed in this root's store. */
   epilogue: Root | undefined;
 }
@@ -91,6 +93,14 @@ function wasteful(n: GraphNode, root: Root): boolean {
 
 const MAX_INLINED = 160;
 
+/** Movement that reads its input at another index than it is read at. */
+const splitsIndex = (n: GraphNode) => MOVEMENT.has(n.op) && n.op !== "reshape" && n.op !== "detach";
+
+function contextsOf(n: GraphNode, root: Root): number {
+  const context = root.contexts.get(n);
+  return context ? context.same + context.moved : 1;
+}
+
 /**
  * Chooses the roots of `graph`, in the order in which they run.
  *
@@ -106,15 +116,28 @@ export function fuse(
   const uses = new Map<GraphNode, Set<Root>>();
   const demanded = new Set<GraphNode>();
   const makeRoot = (kind: Root["kind"], node: GraphNode, part = 0): Root => {
-    const root: Root = { kind, node, part, leaves: new Set(), inlined: 0, epilogue: undefined };
+    const root: Root = {
+      kind,
+      node,
+      part,
+      leaves: new Set(),
+      inlined: 0,
+      contexts: new Map(),
+      epilogue: undefined,
+    };
     roots.push(root);
     return root;
   };
-  const use = (n: GraphNode, root: Root) => {
+  const use = (n: GraphNode, root: Root, by: GraphNode) => {
     root.leaves.add(n);
     const users = uses.get(n);
     if (users) users.add(root);
     else uses.set(n, new Set([root]));
+    const context = root.contexts.get(n) ?? { same: 0, moved: 0 };
+    const count = contextsOf(by, root);
+    if (by !== root.node && splitsIndex(by)) context.moved += count;
+    else context.same = Math.max(context.same, count);
+    root.contexts.set(n, context);
   };
   const demand = (n: GraphNode) => demanded.add(strip(n));
   const fits = (n: GraphNode, root: Root) => {
@@ -128,22 +151,22 @@ export function fuse(
       [...users].every((root) => MOVEMENT.has(n.op) || fits(n, root));
     if (!inline) {
       const root = makeRoot("map", n);
-      for (const x of n.inputs) use(x, root);
+      for (const x of n.inputs) use(x, root, n);
       return;
     }
     for (const root of users) {
       root.leaves.delete(n);
       root.inlined++;
-      for (const x of n.inputs) use(x, root);
+      for (const x of n.inputs) use(x, root, n);
     }
   };
   const visitHeavy = (n: GraphNode) => {
     if (n.op === "output") {
       demanded.add(n.inputs[0]);
     } else if (n.op === "cat") {
-      n.inputs.forEach((x, i) => use(x, makeRoot("part", n, i)));
+      n.inputs.forEach((x, i) => use(x, makeRoot("part", n, i), n));
     } else if (REDUCTIONS.has(n.op)) {
-      use(n.inputs[0], makeRoot("reduce", n));
+      use(n.inputs[0], makeRoot("reduce", n), n);
     } else {
       makeRoot("heavy", n);
       n.inputs.forEach(demand);

@@ -18,6 +18,19 @@ import type { GraphNode } from "./graph.ts";
 /** Invocations of a generated kernel's workgroup. */
 export const WORKGROUP = 64;
 
+/** Head of a kernel whose invocations are numbered by `i`, whatever the grid. */
+export const ENTRY = `@compute @workgroup_size(${WORKGROUP})
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let i = id.x + id.y * groups.x * ${WORKGROUP}u;`;
+
+/**
+ * Number of invocations that have work. Where the binding holds exactly the result, its length tells,
+ * and one kernel serves all batch sizes: compiling is what costs most on CPU adapters.
+ */
+function limitOf(root: Root, count: number): string {
+  return root.kind === "map" && root.node.size % 4 === 0 ? "arrayLength(&result)" : `${count}u`;
+}
+
 /** Binding names of leaves, in binding order; one name for all nodes that share a buffer. */
 export function bindingsOf(leaves: Iterable<GraphNode>, first: number): Map<GraphNode, string> {
   const names = new Map<GraphNode, string>();
@@ -108,12 +121,10 @@ export function mapKernel(
   const source = `${declare(names, 0, accesses)}
 ${storage(names.size, "result", type)}
 ${helperSource(emitter.helpers)}
-@compute @workgroup_size(${WORKGROUP})
-fn main(@builtin(global_invocation_id) id: vec3u) {
-  let i = id.x + id.y * ${grid[0] * WORKGROUP}u;
-  if (i >= ${count}u) { return; }
+${ENTRY}
+  if (i >= ${limitOf(root, count)}) { return; }
   let f = i * ${width}u;
-  ${emitter.statements.join("\n  ")}
+  ${emitter.codeFor(value.code)}
   result[${root.kind === "map" && width === 4 ? "i" : target}] = ${
     width === 4 ? widen(value, stored.dtype) : value.code
   };
@@ -177,7 +188,7 @@ function functionsOf(
   const write = (width: 1 | 4, { emitter, value }: { emitter: Emitter; value: Value }) => {
     const type = width === 4 ? "vec4<f32>" : "f32";
     return `fn epilogue_${width}(f: u32, acc: ${type}) -> ${type} {
-  ${emitter.statements.join("\n  ")}
+  ${emitter.codeFor(value.code)}
   return ${width === 4 ? widen(value, "f32") : value.code};
 }`;
   };

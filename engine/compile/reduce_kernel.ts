@@ -6,7 +6,7 @@ import { type Epilogue, grid1d, type Lowering, type Step, storage } from "../../
 import { Emitter, helperSource, type Index, type Value, widen } from "./emit.ts";
 import type { Root } from "./fuse.ts";
 import type { GraphNode } from "./graph.ts";
-import { bindingsOf, declare, withAccesses, WORKGROUP } from "./map_kernel.ts";
+import { bindingsOf, declare, ENTRY, withAccesses, WORKGROUP } from "./map_kernel.ts";
 
 type Op = "sum" | "amax" | "argmax";
 
@@ -72,7 +72,8 @@ function emitBody(root: Root, layout: Layout, width: 1 | 4, emitter: Emitter): B
       loops.push({ variable: `r${d}`, dim: d });
       return `c${d}`;
     }
-    kept.push(`let c${d} = (o / ${strides[d]}u) % ${size}u;`);
+    const first = keptShape.slice(0, d).every((n) => n === 1);
+    kept.push(`let c${d} = (o / ${strides[d]}u)${first ? "" : ` % ${size}u`};`);
     return `c${d}`;
   });
   const lanes = width === 4 ? { dim: last, step: 1, aligned: true } : null;
@@ -116,7 +117,7 @@ export function reduceLowering(
   const threads = (keptVector ? layout.outputs / 4 : layout.outputs) * split.pieces;
   const grid = grid1d(Math.ceil(threads / WORKGROUP), profile.maxGrid);
   const steps: Step[] = [{
-    kernel: { label, source: main(grid[0] * WORKGROUP, threads), grid },
+    kernel: { label, source: main(threads), grid },
     args: [
       ...inputs,
       single ? "out0" : "tmp0",
@@ -170,20 +171,20 @@ function reduceSource(op: Op, layout: Layout, body: Body, plan: Plan, epilogue: 
     ? epilogue.apply("o", "total", outWidth)
     : { statements: "", value: "total" };
   const place = plan.single ? "o" : `piece * ${layout.outputs}u + o`;
-  return (stride: number, threads: number) =>
+  const exact = plan.single && layout.outputs % 4 === 0;
+  const groups = layout.outputs / outWidth;
+  const cut = `let piece = i / ${groups}u;\n  let o = (i % ${groups}u) * ${outWidth}u;`;
+  return (threads: number) =>
     `${plan.header}
 ${storage(plan.bindings, "result", keptVector ? "vec4<f32>" : "f32")}
 ${plan.single ? epilogue.declarations(plan.bindings + 1) : ""}
-@compute @workgroup_size(${WORKGROUP})
-fn main(@builtin(global_invocation_id) id: vec3u) {
-  let i = id.x + id.y * ${stride}u;
-  if (i >= ${threads}u) { return; }
-  let piece = i / ${layout.outputs / outWidth}u;
-  let o = (i % ${layout.outputs / outWidth}u) * ${outWidth}u;
+${ENTRY}
+  if (i >= ${exact ? "arrayLength(&result)" : `${threads}u`}) { return; }
+  ${plan.single ? `let o = i * ${outWidth}u;` : cut}
   ${body.kept.join("\n  ")}
   var acc = ${start};
   ${openLoops(layout, body, plan)}
-    ${body.emitter.statements.join("\n    ")}
+    ${body.emitter.codeFor(body.value.code)}
     acc = ${combine(op, "acc", value)};
   ${"}".repeat(body.loops.length)}
   let total = ${total};
@@ -198,18 +199,17 @@ function argmaxSource(layout: Layout, body: Body, header: string, bindings: numb
   const loop = body.loops.length === 0
     ? `{ let c${dim} = 0u;`
     : `for (var c${dim} = 0u; c${dim} < ${layout.shape[dim]}u; c${dim}++) {`;
-  return (stride: number, threads: number) =>
+  return (threads: number) =>
     `${header}
 ${storage(bindings, "result", "u32")}
-@compute @workgroup_size(${WORKGROUP})
-fn main(@builtin(global_invocation_id) id: vec3u) {
-  let o = id.x + id.y * ${stride}u;
+${ENTRY}
+  let o = i;
   if (o >= ${threads}u) { return; }
   ${body.kept.join("\n  ")}
   var best = ${lowest};
   var at = 0u;
   ${loop}
-    ${body.emitter.statements.join("\n    ")}
+    ${body.emitter.codeFor(body.value.code)}
     if (f32(${body.value.code}) > best) { best = f32(${body.value.code}); at = c${dim}; }
   }
   result[o] = at;
@@ -231,9 +231,8 @@ function joinStep(
   const source = `${storage(0, "partial")}
 ${storage(1, "result")}
 ${epilogue.declarations(2)}
-@compute @workgroup_size(${WORKGROUP})
-fn main(@builtin(global_invocation_id) id: vec3u) {
-  let o = id.x + id.y * ${grid[0] * WORKGROUP}u;
+${ENTRY}
+  let o = i;
   if (o >= ${outputs}u) { return; }
   var acc = partial[o];
   for (var p = 1u; p < ${pieces}u; p++) { acc = ${

@@ -31,7 +31,11 @@ export function permute(x: Tensor, dims: readonly number[]): Tensor {
   if (order.length !== x.rank || new Set(order).size !== x.rank) {
     throw new RangeError(`permute: [${dims}] does not reorder the dimensions of ${show(x.shape)}.`);
   }
-  if (order.every((d, i) => d === i)) return x;
+  const longer = order.filter((d) => x.shape[d] !== 1);
+  // Where only dimensions of size 1 move, the elements stay where they are.
+  if (longer.every((d, i) => i === 0 || longer[i - 1] < d)) {
+    return reshape(x, order.map((d) => x.shape[d]));
+  }
   return node("permute", { dims: order }, [x], order.map((d) => x.shape[d]));
 }
 

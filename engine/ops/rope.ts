@@ -1,6 +1,6 @@
 /** Rotary position encoding on a grid. */
 import { type Shape, show } from "../shape.ts";
-import { type Tensor, tensor } from "../tensor.ts";
+import { constant, type Tensor } from "../tensor.ts";
 import { add, arange, cast, full, mul, sub } from "./elementwise.ts";
 import { expand, flip, padZeros, reshape } from "./movement.ts";
 
@@ -32,8 +32,8 @@ export function axialRotary(
     return position * theta ** (-4 * (pair % quarter) / dim);
   });
   return {
-    cos: tensor(Float32Array.from(angles, Math.cos), shape),
-    sin: tensor(Float32Array.from(angles, Math.sin), shape),
+    cos: constant(Float32Array.from(angles, Math.cos), shape),
+    sin: constant(Float32Array.from(angles, Math.sin), shape),
   };
 }
 
