@@ -38,20 +38,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
 # }
   }
   let base = ${slice} * ${outStride}u;
-# if (looped) {
-#   for (const j of columns) {
-  var sums${j} = array<vec4f, ${MR}>(${rowSums(j)});
-#   }
-  for (var r = 0u; r < ${MR}u; r += ${storeRows}u) {
-#   for (const j of columns) for (const store of stores(j, "r", (d) => "sums" + j + "[r + " + d + "u]")) {
-    ${store}
-#   }
-  }
-# } else {
 #   for (let r = 0; r < MR; r += storeRows) for (const j of columns) {
 #     for (const store of stores(j, r + "u", (d) => "c" + (r + d) + "_" + j)) {
   ${store}
 #     }
 #   }
-# }
 }
