@@ -1,0 +1,51 @@
+import assert from "node:assert/strict";
+import {
+  gradients,
+  mean,
+  mseLoss,
+  relu,
+  runtime,
+  submit,
+  type Tensor,
+  tensor,
+} from "../engine/mod.ts";
+import { Conv2d, Module } from "../engine/nn/mod.ts";
+import { AdamW, FlatParameters } from "../engine/optim/mod.ts";
+
+class Net extends Module {
+  readonly first = new Conv2d(1, 8, 3, { padding: 1 });
+  readonly second = new Conv2d(8, 1, 3, { padding: 1 });
+
+  forward(x: Tensor): Tensor {
+    return this.second.forward(relu(this.first.forward(x)));
+  }
+}
+
+const STEPS = 200;
+
+Deno.test(`training keeps GPU memory flat when it runs ${STEPS} steps`, async () => {
+  const rt = await runtime();
+  const net = new Net();
+  const flat = await FlatParameters.create(net);
+  const optimizer = await AdamW.create(flat, { weightDecay: 0 });
+  const losses: number[] = [];
+  let steady: typeof rt.counters | undefined;
+  for (let step = 0; step < STEPS; step++) {
+    const pixels = Float32Array.from({ length: 2 * 17 * 17 }, (_, i) => Math.sin(i + step));
+    const x = tensor(pixels, [2, 1, 17, 17]);
+    const loss = mseLoss(net.forward(x), mean(x, [2, 3], true));
+    const grads = gradients(loss, flat.trainable);
+    const finish = await submit({ read: [loss], write: flat.gradientTargets(grads) });
+    optimizer.update(1e-3);
+    losses.push((await finish())[0][0]);
+    if (step === 2) steady = { ...rt.counters };
+  }
+  const { counters } = rt;
+  assert.equal(counters.liveBytes, steady!.liveBytes);
+  assert.equal(counters.buffersCreated, steady!.buffersCreated);
+  assert.equal(counters.bindGroupsCreated, steady!.bindGroupsCreated);
+  assert.ok(counters.submits - steady!.submits <= 3 * (STEPS - 3));
+  assert.ok(losses[STEPS - 1] < losses[0] / 2, `${losses[0]} to ${losses[STEPS - 1]}`);
+  optimizer.destroy();
+  flat.destroy();
+});
