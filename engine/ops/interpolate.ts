@@ -3,7 +3,7 @@ import { numel } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 import { reshape } from "./movement.ts";
 import { resample } from "./resample.ts";
-import { isIdentity, type ResampleMode, resizeBand } from "./resample_tables.ts";
+import { type Band, isIdentity, type ResampleMode, resizeBand } from "./resample_tables.ts";
 
 /** Options of {@link interpolate}: the target size or a factor, one of both. */
 export interface InterpolateOptions {
@@ -47,6 +47,16 @@ export function interpolate(x: Tensor, options: InterpolateOptions): Tensor {
   return out;
 }
 
+/** Bands by their parameters: a graph is built anew more often than sizes change. */
+const bands = new Map<string, Band>();
+
+function bandOf(...parameters: Parameters<typeof resizeBand>): Band {
+  const key = parameters.join(" ");
+  let band = bands.get(key);
+  if (!band) bands.set(key, band = resizeBand(...parameters));
+  return band;
+}
+
 function resizeAxis(
   x: Tensor,
   dim: number,
@@ -56,7 +66,7 @@ function resizeAxis(
   ratio: number | undefined,
 ): Tensor {
   const size = x.shape[dim];
-  const band = resizeBand(size, length, mode, antialias, ratio);
+  const band = bandOf(size, length, mode, antialias, ratio);
   if (isIdentity(band, size)) return x;
   const view = [numel(x.shape.slice(0, dim)), size, numel(x.shape.slice(dim + 1))];
   const out = resample(reshape(x, view), band);

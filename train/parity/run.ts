@@ -40,7 +40,8 @@ async function runManifest(folder: string, file: string): Promise<Row> {
     kind = kindOf(fixture.manifest.kind, fixture.name);
     comparisons = await runFixture(fixture, kind);
   } catch (thrown) {
-    error = thrown instanceof Error ? thrown.message : String(thrown);
+    const message = thrown instanceof Error ? thrown.message : String(thrown);
+    error = message.trim().replaceAll(/\s*\n\s*/g, " ");
   }
   const seconds = (performance.now() - start) / 1000;
   const worst = comparisons.length > 0 ? worstOf(comparisons) : undefined;
