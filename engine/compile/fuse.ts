@@ -142,7 +142,8 @@ export function fuse(
   const demand = (n: GraphNode) => demanded.add(strip(n));
   const fits = (n: GraphNode, root: Root) => {
     const added = n.inputs.filter((x) => !root.leaves.has(x)).length;
-    return root.leaves.size - 1 + added <= limit && root.inlined < MAX_INLINED &&
+    const once = contextsOf(n, root) <= 1 || isRecomputable(n);
+    return once && root.leaves.size - 1 + added <= limit && root.inlined < MAX_INLINED &&
       !wasteful(n, root);
   };
   const visitFused = (n: GraphNode) => {
