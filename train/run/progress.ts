@@ -97,11 +97,10 @@ export class Pace {
     if (this.#steps.length > this.window) this.#steps.shift();
   }
 
-  /** Milliseconds of a step. */
+  /** Milliseconds of a step: the median, since steps that compile kernels take far longer. */
   get stepTime(): number {
-    // The first step of a process compiles its kernels; it says nothing about the others.
-    const steps = this.#steps.length > 1 ? this.#steps.slice(1) : this.#steps;
-    return steps.reduce((sum, s) => sum + s.milliseconds, 0) / Math.max(1, steps.length);
+    const times = this.#steps.map((s) => s.milliseconds).sort((a, b) => a - b);
+    return times.length > 0 ? times[Math.floor((times.length - 1) / 2)] : 0;
   }
 
   get imagesPerSecond(): number {
