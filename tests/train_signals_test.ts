@@ -40,10 +40,10 @@ Deno.test({
       const { lines, sent, code } = await signalled(folder, [300]);
       equal(code, 130);
       const said = lines.find(({ text }) => text.startsWith("Stopping:"));
-      ok(said && said.at - sent[0] < 600, "the acknowledgement waits for the step");
+      ok(said && said.at - sent[0] < 1000, "the acknowledgement waits for the step");
       match(
         lines.at(-1)!.text,
-        /^Stopped after step 2 of 300, which is saved; go on with: deno task train --resume /,
+        /^Stopped after step 2 of \d+, which is saved; go on with: deno task train --resume /,
       );
       equal(
         JSON.parse((await readSafetensors(`${folder}/run/last.safetensors`)).metadata.run).step,
@@ -59,7 +59,7 @@ Deno.test({
     inFolder(async (folder) => {
       const { sent, code, ended } = await signalled(folder, [100, 500]);
       equal(code, 130);
-      ok(ended - sent[1] < 600, "the process waits for the step");
+      ok(ended - sent[1] < 800, "the process waits for the step");
       equal(
         JSON.parse((await readSafetensors(`${folder}/run/last.safetensors`)).metadata.run).step,
         1,

@@ -52,7 +52,7 @@ export const defaults: Choices = {
     model: "nano",
     size: 64,
     seed: 0,
-    steps: 300,
+    steps: 60,
     batchLabelled: 4,
     batchUnlabelled: 4,
     learningRate: 1e-3,
