@@ -4,9 +4,11 @@ import { add, detach, mul, rsqrt, square, sub } from "./elementwise.ts";
 import { reshape } from "./movement.ts";
 import { mean } from "./statistics.ts";
 
-/** Statistics per channel, [C] each. */
+/** Statistics per channel. */
 export interface RunningStats {
+  /** Means, [C]. */
   readonly mean: Tensor;
+  /** Variances, [C]. */
   readonly variance: Tensor;
 }
 
@@ -14,7 +16,9 @@ export interface RunningStats {
 export interface BatchNormOptions {
   /** Normalise with the statistics of this batch and move the running ones towards them. */
   readonly training: boolean;
+  /** Share of the batch in the moved running statistics, 0.1 where left out. */
   readonly momentum?: number;
+  /** Added to variances, 1e-5 where left out. */
   readonly eps?: number;
 }
 

@@ -11,6 +11,7 @@ export interface InterpolateOptions {
   readonly size?: readonly [number, number];
   /** Result per input sample; sizes are rounded down. */
   readonly scaleFactor?: number;
+  /** Interpolation filter. */
   readonly mode: ResampleMode;
   /** Low-pass filter when shrinking (bilinear and bicubic only). */
   readonly antialias?: boolean;

@@ -75,6 +75,7 @@ export { embedding, oneHot, takeAlong } from "./indexing.ts";
 export { cumsum } from "./cumsum.ts";
 export { dfeCombine, dfeSimilarity } from "./dfe.ts";
 export { interpolate, type InterpolateOptions } from "./interpolate.ts";
+export type { ResampleMode } from "./resample_tables.ts";
 export { resample } from "./resample.ts";
 export { maxPool2d } from "./pool.ts";
 export {

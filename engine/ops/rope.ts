@@ -4,9 +4,11 @@ import { constant, type Tensor } from "../tensor.ts";
 import { add, arange, cast, full, mul, sub } from "./elementwise.ts";
 import { expand, flip, padZeros, reshape } from "./movement.ts";
 
-/** Cosines and sines of the rotation angles, [tokens, dim / 2] each. */
+/** Rotation angles of tokens. */
 export interface RotaryTables {
+  /** Cosines, [tokens, dim / 2]. */
   readonly cos: Tensor;
+  /** Sines, [tokens, dim / 2]. */
   readonly sin: Tensor;
 }
 

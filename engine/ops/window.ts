@@ -7,6 +7,7 @@ import { narrow, padZeros, permute, reshape } from "./movement.ts";
 export interface Windows {
   /** [B * count, window, window, C] */
   readonly windows: Tensor;
+  /** [height, width] that the windows cover. */
   readonly padded: readonly [number, number];
 }
 
