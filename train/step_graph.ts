@@ -45,7 +45,13 @@ import {
   supervisedLoss,
   unlabelledLoss,
 } from "./objective.ts";
-import { jitterBoxes, maskBoxes, promptTokens, randomPoints } from "./prompting.ts";
+import {
+  jitterBoxes,
+  maskBoxes,
+  type ObjectPrompts,
+  promptTokens,
+  randomPoints,
+} from "./prompting.ts";
 import type { LabelledInputs, UnlabelledInputs } from "./step_inputs.ts";
 
 /** ImageNet statistics, which SAM-2's weights expect. */
@@ -117,14 +123,6 @@ function drawMemories(embedding: Tensor, banks: BankLeaves, units: Tensor): Draw
   return { tokens: detach(all), count: draws };
 }
 
-/** Part of a batch of features. */
-function rowsOf(features: PyramidFeatures, start: number, count: number): PyramidFeatures {
-  return {
-    levels: features.levels.map((level) => narrow(level, 0, start, count)),
-    positions: features.positions,
-  };
-}
-
 const detached = ({ levels, positions }: PyramidFeatures): PyramidFeatures => ({
   levels: levels.map(detach),
   positions,
@@ -133,15 +131,6 @@ const detached = ({ levels, positions }: PyramidFeatures): PyramidFeatures => ({
 function joined(parts: readonly PyramidFeatures[]): PyramidFeatures {
   const levels = parts[0].levels.map((_, i) => cat(parts.map((p) => p.levels[i]), 0));
   return { levels, positions: parts[0].positions };
-}
-
-function masksRows(masks: ClassMasks, start: number, count: number): ClassMasks {
-  const rows = (t: Tensor) => narrow(t, 0, start, count);
-  return {
-    logits: rows(masks.logits),
-    objectScores: rows(masks.objectScores),
-    ious: rows(masks.ious),
-  };
 }
 
 /** The labelled view: images, class numbers and prompts made from them. */
@@ -175,7 +164,10 @@ function unlabelledViews(inputs: UnlabelledInputs) {
 }
 
 /** PCSW's prompts in the weak view; without PCSW there are none. */
-function pseudoPrompts(inputs: UnlabelledInputs, classes: number) {
+function pseudoPrompts(
+  inputs: UnlabelledInputs,
+  classes: number,
+): { prompts: ObjectPrompts; weight?: Tensor } {
   const batch = inputs.images.shape[0];
   if (!inputs.pseudo) {
     const none = constant(new Float32Array(batch * classes));
@@ -191,7 +183,10 @@ function pseudoPrompts(inputs: UnlabelledInputs, classes: number) {
   };
 }
 
-/** Builds the whole step. */
+/**
+ * Builds the whole step. Labelled images and each strong view pass the model by themselves, not as one
+ * batch: passes of one shape share their kernels, and a CPU adapter keeps only so many compiled.
+ */
 export function stepGraph(parts: StepParts): StepGraph {
   const { student, config, labelled, banks } = parts;
   const { classes } = student;
@@ -199,9 +194,7 @@ export function stepGraph(parts: StepParts): StepGraph {
   const view = labelledView(labelled, classes, training);
   const batch = view.images.shape[0];
   const views = parts.unlabelled && unlabelledViews(parts.unlabelled);
-  const images = [view.images, ...(views?.strong.map((s) => s.image) ?? [])];
-  const features = student.encode(cat(images, 0));
-  const own = rowsOf(features, 0, batch);
+  const own = student.encode(view.images);
   const coarsest = own.levels[own.levels.length - 1];
   const embedding = flatten(coarsest, 1);
   const memories = banks && drawMemories(detach(embedding), banks, labelled.units);
@@ -215,7 +208,7 @@ export function stepGraph(parts: StepParts): StepGraph {
     overlap: overlapLoss(narrow(logits, 1, 1, classes), masksOwn, view.truth, view.present),
   };
   const teach = views && parts.unlabelled &&
-    unlabelledTerms(parts, parts.unlabelled, views, features, batch, training);
+    unlabelledTerms(parts, parts.unlabelled, views, batch, training);
   const coarseFeatures = teach?.coarse ? teach.coarse(own) : own;
   const coarse = enlarge(student.coarse(coarseFeatures, training), size);
   terms.coarse = supervisedLoss(narrow(coarse, 0, 0, batch), view.target, config.labelLoss);
@@ -245,18 +238,14 @@ function unlabelledTerms(
   { student, teacher, config, method }: StepParts,
   inputs: UnlabelledInputs,
   views: ReturnType<typeof unlabelledViews>,
-  features: PyramidFeatures,
   first: number,
   training: Training,
 ) {
   const { classes } = student;
   const count = inputs.images.shape[0];
-  const { prompts, weight } = pseudoPrompts(inputs, classes) as {
-    prompts: Parameters<typeof promptTokens>[0];
-    weight?: Tensor;
-  };
+  const { prompts, weight } = pseudoPrompts(inputs, classes);
   const weak = detached(teacher.encode(views.weak));
-  const strong = views.strong.map((_, v) => rowsOf(features, first + v * count, count));
+  const strong = views.strong.map(({ image }) => student.encode(image));
   const enhance = method === "sss";
   const taught = enhance
     ? teacher.enhance(weak, detached(strong[0]), config, views.strong[0].mask)
@@ -269,45 +258,30 @@ function unlabelledTerms(
   const sharpened = strong.map((_, v) =>
     enhance ? student.enhance(source(v), partner(v), config, views.strong[v].mask) : source(v)
   );
-  const both = joined(sharpened);
-  const tokens = promptTokens(strongPrompts(prompts, views.strong.map((s) => s.mask), classes));
-  const masks = student.decode(both, student.embed(both), tokens, training);
+  const masks = sharpened.map((features, v) => {
+    const tokens = promptTokens(strongPrompts(prompts, views.strong[v].mask, classes));
+    return student.decode(features, student.embed(features), tokens, training);
+  });
   const targets = views.strong.map(({ mask }) => ({
     target: cutMix(pseudo.target, mask),
     weight: cutMix(pseudo.weight, mask),
   }));
-  const average = (logits: Tensor, start: number) => {
-    const losses = targets.map((t, v) =>
-      unlabelledLoss(narrow(logits, 0, start + v * count, count), t)
-    );
-    return mul(add(losses[0], losses[1]), 0.5);
-  };
+  const average = (logits: (v: number) => Tensor) =>
+    mul(targets.map((t, v) => unlabelledLoss(logits(v), t)).reduce(add), 1 / targets.length);
   const coarseToo = config.unlabelledGrad === "student";
   return {
     coarse: coarseToo ? (own: PyramidFeatures) => joined([own, ...strong]) : undefined,
     loss: (coarse: Tensor) => {
-      const fine = average(student.classLogits(masksRows(masks, 0, 2 * count)), 0);
-      return coarseToo ? add(fine, average(coarse, first)) : fine;
+      const fine = average((v) => student.classLogits(masks[v]));
+      if (!coarseToo) return fine;
+      return add(fine, average((v) => narrow(coarse, 0, first + v * count, count)));
     },
   };
 }
 
-/** The weak prompts for both strong views; an image with a pasted box gets none. */
-function strongPrompts(
-  prompts: Parameters<typeof promptTokens>[0],
-  masks: readonly Tensor[],
-  classes: number,
-) {
-  const whole = masks.map((mask) => {
-    const clean = sub(1, amax(mask, [1, 2, 3]));
-    return reshape(expand(unsqueeze(clean, 1), [-1, classes]), [-1]);
-  });
-  const twice = (t: Tensor) => cat([t, t], 0);
-  const gate = cat(whole, 0);
-  return {
-    boxes: twice(prompts.boxes),
-    boxOn: mul(twice(prompts.boxOn), gate),
-    points: twice(prompts.points),
-    pointOn: mul(twice(prompts.pointOn), gate),
-  };
+/** The weak prompts for a strong view; an image with a pasted box gets none. */
+function strongPrompts(prompts: ObjectPrompts, mask: Tensor, classes: number): ObjectPrompts {
+  const whole = sub(1, amax(mask, [1, 2, 3]));
+  const gate = reshape(expand(unsqueeze(whole, 1), [-1, classes]), [-1]);
+  return { ...prompts, boxOn: mul(prompts.boxOn, gate), pointOn: mul(prompts.pointOn, gate) };
 }
