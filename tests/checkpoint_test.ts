@@ -1,4 +1,9 @@
-import { deepEqual, equal, match, rejects } from "node:assert/strict";
+import {
+  deepStrictEqual as deepEqual,
+  match,
+  rejects,
+  strictEqual as equal,
+} from "node:assert/strict";
 import { writeSafetensors } from "../engine/safetensors.ts";
 import { type Checkpoint, loadCheckpoint, saveCheckpoint } from "../train/run/checkpoint.ts";
 import { differences, type RunConfig } from "../train/run/config.ts";

@@ -1,4 +1,4 @@
-import { deepEqual, equal, throws } from "node:assert/strict";
+import { deepStrictEqual as deepEqual, strictEqual as equal, throws } from "node:assert/strict";
 import { cli, decimal, parseOptions, wholeNumber } from "../train/commands/cli.ts";
 
 interface Flags {

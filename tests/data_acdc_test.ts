@@ -1,4 +1,11 @@
-import { deepEqual, equal, match, notEqual, ok, rejects } from "node:assert/strict";
+import {
+  deepStrictEqual as deepEqual,
+  match,
+  notStrictEqual as notEqual,
+  ok,
+  rejects,
+  strictEqual as equal,
+} from "node:assert/strict";
 import { openAcdc } from "../train/data/acdc.ts";
 import type { DataSet, VolumeSource } from "../train/data/dataset.ts";
 import { MINI_SIZE, miniSlice, writeHdf5, writeList, writeMiniAcdc } from "./data_files.ts";

@@ -1,4 +1,9 @@
-import { deepEqual, equal, match, rejects } from "node:assert/strict";
+import {
+  deepStrictEqual as deepEqual,
+  match,
+  rejects,
+  strictEqual as equal,
+} from "node:assert/strict";
 import { gzipSync } from "node:zlib";
 import { readNifti, writeNifti } from "../train/data/nifti.ts";
 import { readVolume } from "../train/data/read_volume.ts";

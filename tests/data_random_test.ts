@@ -1,4 +1,9 @@
-import { deepEqual, equal, notDeepEqual, ok } from "node:assert/strict";
+import {
+  deepStrictEqual as deepEqual,
+  notDeepEqual,
+  ok,
+  strictEqual as equal,
+} from "node:assert/strict";
 import { Random, threefry2x32 } from "../train/data/random.ts";
 
 Deno.test("threefry2x32() gives the known answers of Random123", () => {

@@ -1,4 +1,4 @@
-import { equal, match } from "node:assert/strict";
+import { match, strictEqual as equal } from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { device } from "../engine/device.ts";
 

@@ -1,4 +1,4 @@
-import { deepEqual, throws } from "node:assert/strict";
+import { deepStrictEqual as deepEqual, throws } from "node:assert/strict";
 import { parseEquation } from "../engine/ops/einsum.ts";
 import { einsum, readAll, type Tensor, tensor } from "../engine/mod.ts";
 import { numel } from "../engine/shape.ts";

@@ -1,4 +1,10 @@
-import { deepEqual, equal, ok, rejects, throws } from "node:assert/strict";
+import {
+  deepStrictEqual as deepEqual,
+  ok,
+  rejects,
+  strictEqual as equal,
+  throws,
+} from "node:assert/strict";
 import { decode } from "fast-png";
 import { LINE_HEIGHT, textPicture, textWidth } from "../train/images/font.ts";
 import { CLASS_COLOURS, displayRange, overlay, overlayPng } from "../train/images/overlay.ts";

@@ -1,4 +1,4 @@
-import { deepEqual, equal, throws } from "node:assert/strict";
+import { deepStrictEqual as deepEqual, strictEqual as equal, throws } from "node:assert/strict";
 import { gradients, matmul, read, sum, type Tensor, tensor } from "../engine/mod.ts";
 import { close, values } from "./close.ts";
 import { checkGradients } from "./gradcheck.ts";

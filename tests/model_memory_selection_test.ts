@@ -1,5 +1,5 @@
 /** Which frames are remembered, on frame numbers alone. */
-import { deepEqual, throws } from "node:assert/strict";
+import { deepStrictEqual as deepEqual, throws } from "node:assert/strict";
 import { CONFIGS } from "../model/config.ts";
 import {
   selectClosestConditioning,

@@ -1,5 +1,11 @@
 /** Properties of SAM-2's parts that hold for any weights. */
-import { deepEqual, equal, ok, rejects, throws } from "node:assert/strict";
+import {
+  deepStrictEqual as deepEqual,
+  ok,
+  rejects,
+  strictEqual as equal,
+  throws,
+} from "node:assert/strict";
 import {
   cat,
   gradients,

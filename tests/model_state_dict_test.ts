@@ -1,5 +1,5 @@
 /** The state dicts of all configurations, compared with those of the official constructors. */
-import { deepEqual, equal, ok, throws } from "node:assert/strict";
+import { deepStrictEqual as deepEqual, ok, strictEqual as equal, throws } from "node:assert/strict";
 import { type ConfigName, CONFIGS } from "../model/config.ts";
 import { readOfficialConfig } from "../model/official_config.ts";
 import { Sam2 } from "../model/sam2/sam2.ts";

@@ -1,5 +1,5 @@
 /** Tracking as a whole, on a model of the smallest size. */
-import { deepEqual, equal, throws } from "node:assert/strict";
+import { deepStrictEqual as deepEqual, strictEqual as equal, throws } from "node:assert/strict";
 import { evaluate, readAll, type Tensor, tensor } from "../engine/mod.ts";
 import { initialise } from "../engine/nn/mod.ts";
 import { CONFIGS } from "../model/config.ts";

@@ -1,5 +1,11 @@
 /** Modules, their keys, initial values and state dicts. */
-import { deepEqual, equal, notDeepEqual, ok, rejects } from "node:assert/strict";
+import {
+  deepStrictEqual as deepEqual,
+  notDeepEqual,
+  ok,
+  rejects,
+  strictEqual as equal,
+} from "node:assert/strict";
 import { randomKey, read, readAll, type Tensor, tensor } from "../engine/mod.ts";
 import {
   BatchNorm2d,

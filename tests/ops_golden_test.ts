@@ -1,4 +1,4 @@
-import { equal, ok } from "node:assert/strict";
+import { ok, strictEqual as equal } from "node:assert/strict";
 import { useSchedule } from "../engine/mod.ts";
 import { compareTensor, passes, valuesRule } from "../train/parity/compare.ts";
 import { loadFixture } from "../train/parity/fixture.ts";

@@ -1,4 +1,9 @@
-import { deepEqual, equal, ok, rejects } from "node:assert/strict";
+import {
+  deepStrictEqual as deepEqual,
+  ok,
+  rejects,
+  strictEqual as equal,
+} from "node:assert/strict";
 import { writeSafetensors } from "../engine/safetensors.ts";
 import { run } from "../train/commands/parity.ts";
 import { hashValues } from "../train/parity/hash.ts";

@@ -1,4 +1,4 @@
-import { deepEqual, equal, ok, throws } from "node:assert/strict";
+import { deepStrictEqual as deepEqual, ok, strictEqual as equal, throws } from "node:assert/strict";
 import { fnv1a, hashUnits, hashValues } from "../train/parity/hash.ts";
 import { makeInput, normalizeFrames } from "../train/parity/inputs.ts";
 import { loadFixture } from "../train/parity/fixture.ts";

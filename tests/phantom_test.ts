@@ -1,4 +1,11 @@
-import { deepEqual, equal, match, notDeepEqual, ok, throws } from "node:assert/strict";
+import {
+  deepStrictEqual as deepEqual,
+  match,
+  notDeepEqual,
+  ok,
+  strictEqual as equal,
+  throws,
+} from "node:assert/strict";
 import type { LabelledVolume } from "../train/data/dataset.ts";
 import { createPhantom } from "../train/data/phantom.ts";
 

@@ -1,4 +1,4 @@
-import { deepEqual, equal, match, ok } from "node:assert/strict";
+import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "node:assert/strict";
 import type { VolumeShape } from "../train/data/dataset.ts";
 import { type NiftiHeader, readNifti, writeNifti } from "../train/data/nifti.ts";
 import { readVolume } from "../train/data/read_volume.ts";

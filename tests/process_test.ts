@@ -1,4 +1,4 @@
-import { deepEqual, equal } from "node:assert/strict";
+import { deepStrictEqual as deepEqual, strictEqual as equal } from "node:assert/strict";
 
 const PROCESS = new URL("../train/setup/process.ts", import.meta.url).href;
 

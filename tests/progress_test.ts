@@ -1,4 +1,4 @@
-import { deepEqual, equal } from "node:assert/strict";
+import { deepStrictEqual as deepEqual, strictEqual as equal } from "node:assert/strict";
 import { Pace, ProgressLine } from "../train/run/progress.ts";
 import { recorder } from "./run_commands.ts";
 

@@ -1,4 +1,10 @@
-import { deepEqual, equal, notDeepEqual, ok, throws } from "node:assert/strict";
+import {
+  deepStrictEqual as deepEqual,
+  notDeepEqual,
+  ok,
+  strictEqual as equal,
+  throws,
+} from "node:assert/strict";
 import {
   dropout,
   foldKey,

@@ -1,4 +1,4 @@
-import { deepEqual, ok } from "node:assert/strict";
+import { deepStrictEqual as deepEqual, ok } from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 
 const ROOT = new URL("../", import.meta.url);

@@ -1,4 +1,4 @@
-import { deepEqual, equal, match } from "node:assert/strict";
+import { deepStrictEqual as deepEqual, match, strictEqual as equal } from "node:assert/strict";
 import { isUserError } from "../engine/errors.ts";
 import { inFolder, trainWith } from "./run_commands.ts";
 import { writeHdf5 } from "./tiny_acdc.ts";

@@ -1,4 +1,10 @@
-import { deepEqual, equal, match, ok, rejects } from "node:assert/strict";
+import {
+  deepStrictEqual as deepEqual,
+  match,
+  ok,
+  rejects,
+  strictEqual as equal,
+} from "node:assert/strict";
 import { readSafetensors } from "../engine/safetensors.ts";
 import type { CreateTrainer } from "../train/run/train_run.ts";
 import { Trainer } from "../train/trainer.ts";

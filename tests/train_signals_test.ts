@@ -1,4 +1,4 @@
-import { equal, match, ok } from "node:assert/strict";
+import { match, ok, strictEqual as equal } from "node:assert/strict";
 import { readSafetensors } from "../engine/safetensors.ts";
 import { inFolder } from "./run_commands.ts";
 

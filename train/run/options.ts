@@ -50,7 +50,7 @@ export const defaults: Choices = {
   train: {
     method: "sss",
     model: "nano",
-    size: 64,
+    size: 128,
     seed: 0,
     steps: 60,
     batchLabelled: 4,
