@@ -2,6 +2,20 @@
  * SAM-2 and semi-supervised segmentation on WebGPU: the engine (tensors, gradients, layers,
  * optimisers) and the models.
  *
+ * @example Gradients
+ * ```ts
+ * import { gradients, mean, readAll, square, tensor } from "./mod.ts";
+ *
+ * const x = tensor([1, 2, 3]);
+ * const loss = mean(square(x));
+ * const [dx] = gradients(loss, [x]);
+ * const [value, slope] = await readAll([loss, dx!]);
+ * console.log(value[0], slope); // 4.67, [0.67, 1.33, 2]
+ * ```
+ *
  * @module
  */
 export * from "./engine/mod.ts";
+export * from "./engine/nn/mod.ts";
+export * from "./engine/optim/mod.ts";
+export * from "./model/mod.ts";

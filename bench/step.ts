@@ -73,7 +73,7 @@ async function encoderStep(repeats: number): Promise<StepTiming> {
   const dispatches = (rt.counters.dispatches - before) / (repeats + 1);
   const { grads } = withGradients();
   const reached = grads.map((g: Tensor | undefined) => g !== undefined);
-  const optimiser = await timed(repeats, () => Promise.resolve(optimizer.step(0, reached)));
+  const optimiser = await timed(repeats, () => Promise.resolve(optimizer.update(0, reached)));
   const milliseconds = { forward, backward: both - forward, optimiser, host };
   const arenaBytes = rt.counters.liveBytes;
   optimizer.destroy();
