@@ -2,7 +2,8 @@
 import type { AxisView } from "./shape.ts";
 import type { DType } from "./dtype.ts";
 
-type None = Record<never, never>;
+/** For primitives without attributes. */
+export type None = Record<never, never>;
 
 /** Elementwise functions of one tensor. */
 export interface UnaryAttributes {

@@ -21,8 +21,11 @@ export interface AdapterProfile {
 
 /** An opened device with its profile. */
 export interface Device {
+  /** The WebGPU device. */
   readonly gpu: GPUDevice;
+  /** Description of the adapter, for reports and errors. */
   readonly name: string;
+  /** What decides the kernel schedules. */
   readonly profile: AdapterProfile;
   /** Byte alignment of storage binding offsets. */
   readonly offsetAlignment: number;
@@ -30,6 +33,7 @@ export interface Device {
 
 /** Thrown where no WebGPU adapter is found. */
 export class NoAdapterError extends UserError {
+  /** Name of the class. */
   override name = "NoAdapterError";
 }
 

@@ -5,6 +5,7 @@
  * message is one clear sentence; commands print it without a stack trace and exit with 1.
  */
 export class UserError extends Error {
+  /** Name of the class. */
   override name = "UserError";
   /** Marks the error for {@link isUserError} where classes come from different copies of a module. */
   readonly userFacing = true;

@@ -1,4 +1,14 @@
 /** The engine: tensors, automatic differentiation and evaluation on WebGPU. */
+export type {
+  Attributes,
+  BinaryAttributes,
+  ConvAttributes,
+  FusedAttributes,
+  HeavyAttributes,
+  None as NoAttributes,
+  Primitive,
+  UnaryAttributes,
+} from "./attributes.ts";
 export { gradients } from "./autograd.ts";
 export { type AdapterProfile, type Device, device, NoAdapterError, openDevice } from "./device.ts";
 export type { DType, TypedArray } from "./dtype.ts";
@@ -14,6 +24,8 @@ export {
 } from "./evaluate.ts";
 export { constant, leaf, type Storage, Tensor, tensor } from "./tensor.ts";
 export { isUserError, UserError } from "./errors.ts";
-export { numel, sameShape, type Shape, show } from "./shape.ts";
+export type { Counters, Pipeline, Runtime } from "./runtime.ts";
+export type { Kernel } from "../shaders/kernel.ts";
+export { type AxisView, numel, sameShape, type Shape, show } from "./shape.ts";
 export * from "./ops/mod.ts";
 export * from "./losses.ts";

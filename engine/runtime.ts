@@ -6,7 +6,8 @@ import { UserError } from "./errors.ts";
 import { DTYPES, type TypedArray } from "./dtype.ts";
 import type { Storage, Tensor } from "./tensor.ts";
 
-interface Pipeline {
+/** A compiled kernel. */
+export interface Pipeline {
   readonly pipeline: GPUComputePipeline;
   readonly layout: GPUBindGroupLayout;
 }

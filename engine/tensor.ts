@@ -6,6 +6,7 @@ import type { Attributes, Primitive } from "./attributes.ts";
 
 /** GPU memory that holds a tensor: a window of a buffer. */
 export interface Storage {
+  /** The buffer; it may hold other tensors too. */
   readonly buffer: GPUBuffer;
   /** Byte offset of the window, a multiple of the device's offset alignment. */
   readonly offset: number;
@@ -29,6 +30,7 @@ export class Tensor {
   /** Host values that never change: uploaded once and kept in GPU memory. */
   resident = false;
 
+  /** Makes a node as given, without any check of shapes; see {@link node}. */
   constructor(
     readonly op: Primitive,
     readonly attributes: Attributes[Primitive],

@@ -18,10 +18,13 @@ export interface HieraConfig {
 
 /** Attention to the memory bank. */
 export interface MemoryAttentionConfig {
+  /** Transformer layers. */
   readonly numLayers: number;
+  /** Hidden units of each layer. */
   readonly dimFeedforward: number;
   /** Rate in training mode, for attention weights, hidden units and residuals. */
   readonly dropout: number;
+  /** Base of the frequencies of the rotary position encoding. */
   readonly ropeTheta: number;
 }
 
@@ -29,11 +32,17 @@ export interface MemoryAttentionConfig {
 export interface MaskDecoderConfig {
   /** Masks besides the single one. */
   readonly numMultimaskOutputs: number;
+  /** Layers of the two-way transformer. */
   readonly transformerDepth: number;
+  /** Attention heads of each layer. */
   readonly transformerHeads: number;
+  /** Hidden units of each layer. */
   readonly transformerMlpDim: number;
+  /** Linear layers of the head that predicts overlaps. */
   readonly iouHeadDepth: number;
+  /** Hidden units of that head. */
   readonly iouHeadHiddenDim: number;
+  /** Whether a sigmoid follows that head. */
   readonly iouPredictionUseSigmoid: boolean;
   /** Whether the maps of strides 4 and 8 sharpen the masks. */
   readonly useHighResFeatures: boolean;
@@ -45,7 +54,9 @@ export interface MaskDecoderConfig {
   readonly useMultimaskTokenForObjPtr: boolean;
   /** In evaluation mode, replaces an unstable single mask by the best of the others. */
   readonly dynamicMultimaskViaStability: boolean;
+  /** Stability compares the areas above plus and minus this logit. */
   readonly dynamicMultimaskStabilityDelta: number;
+  /** Least stability of a single mask that is kept. */
   readonly dynamicMultimaskStabilityThresh: number;
 }
 
@@ -55,11 +66,13 @@ export interface Sam2Config {
   readonly imageSize: number;
   /** Channels after the neck. */
   readonly dModel: number;
+  /** The image encoder's trunk. */
   readonly trunk: HieraConfig;
   /** Levels that receive the upsampled coarser level. */
   readonly fpnTopDownLevels: readonly number[];
   /** Coarsest levels that are dropped after the neck. */
   readonly scalp: number;
+  /** Attention to the memory bank. */
   readonly memoryAttention: MemoryAttentionConfig;
   /** Channels of a memory; divides `dModel`. */
   readonly memDim: number;
@@ -67,6 +80,7 @@ export interface Sam2Config {
   readonly fuserLayers: number;
   /** Hidden channels of the mask-prompt downscaling. */
   readonly maskInChans: number;
+  /** The mask decoder. */
   readonly maskDecoder: MaskDecoderConfig;
 
   /** Frames in the memory bank: conditioning frames plus `numMaskmem - 1` others. */
@@ -77,6 +91,7 @@ export interface Sam2Config {
   readonly memoryTemporalStrideForEval: number;
   /** Mask probabilities are scaled and shifted before the memory encoder. */
   readonly sigmoidScaleForMemEnc: number;
+  /** The shift of the probabilities. */
   readonly sigmoidBiasForMemEnc: number;
   /** In evaluation mode, masks of clicked frames are made binary for the memory. */
   readonly binarizeMaskFromPtsForMemEnc: boolean;
@@ -87,12 +102,16 @@ export interface Sam2Config {
   /** Marks memories of frames without the object (SAM 2.1). */
   readonly noObjEmbedSpatial: boolean;
 
+  /** Whether several masks may be predicted for clicks at all. */
   readonly multimaskOutputInSam: boolean;
+  /** Whether they may be on frames that have been tracked before. */
   readonly multimaskOutputForTracking: boolean;
   /** Several masks are predicted for this many points. */
   readonly multimaskMinPtNum: number;
+  /** Several masks are predicted for at most this many points. */
   readonly multimaskMaxPtNum: number;
 
+  /** Object pointers come from frames nearer than this, and from conditioning frames. */
   readonly maxObjPtrsInEncoder: number;
   /** Temporal position of object pointers (SAM 2.1); otherwise they have none. */
   readonly addTposEncToObjPtrs: boolean;

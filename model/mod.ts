@@ -1,14 +1,60 @@
 /** The models: SAM-2 on images and frames, and SSS on top of it. */
 export {
-  CONFIGS,
   type ConfigName,
+  CONFIGS,
   type HieraConfig,
   type MaskDecoderConfig,
   type MemoryAttentionConfig,
   type Sam2Config,
 } from "./config.ts";
 export { readOfficialConfig } from "./official_config.ts";
-export { ImagePredictor } from "./sam2/image_predictor.ts";
-export { Sam2 } from "./sam2/sam2.ts";
-export { type SssConfig, sssConfig, sssDefaults } from "./sss/config.ts";
+export {
+  ImagePredictor,
+  type LazyPrediction,
+  type ObjectPrompt,
+  type Point,
+  type Prediction,
+  type RgbImage,
+  type TensorPrompts,
+} from "./sam2/image_predictor.ts";
+export {
+  type EncodeMemoryOptions,
+  type FrameOutput,
+  Sam2,
+  type TrackStepInput,
+} from "./sam2/sam2.ts";
+export {
+  type ImageFeatures,
+  Sam2Image,
+  type SamHeadsOptions,
+  type SamHeadsOutput,
+  type SamPrompts,
+} from "./sam2/sam2_image.ts";
+export { Sam2Modules } from "./sam2/sam2_modules.ts";
+export type { FpnNeck, Lateral, PyramidFeatures } from "./sam2/fpn_neck.ts";
+export type {
+  EncodedPrompts,
+  EncoderPrompts,
+  PointPrompt,
+  PromptEncoder,
+} from "./sam2/prompt_encoder.ts";
+export type { EncodedMemory, MemoryEncoder } from "./sam2/memory_encoder.ts";
+export type {
+  SelectedMemory,
+  SelectionConfig,
+  SelectionQuery,
+  TrackingOutputs,
+} from "./sam2/memory_selection.ts";
+export type { MemoryAttention, MemoryTokens } from "./sam2/memory_attention.ts";
+export type { MaskDecoder, MaskDecoderInputs, MaskDecoderOutput } from "./sam2/mask_decoder.ts";
+export type { ImageEncoder } from "./sam2/image_encoder.ts";
+export type { Hiera } from "./sam2/hiera.ts";
+export type { Trace } from "./sam2/trace.ts";
+export type { ClassMasks, DrawnMemories, SssParts } from "./sss/sss_model.ts";
+export type { Dfe, DfeOptions } from "./sss/dfe.ts";
+export type { CoarseHead } from "./sss/coarse_head.ts";
+export type { GateSet } from "./sss/pcsw/gates.ts";
+export type { PointRule } from "./sss/pcsw/prompts.ts";
+export type { Connectivity } from "./sss/pcsw/volume.ts";
+export { type RampUp, type SssConfig, sssConfig, sssDefaults } from "./sss/config.ts";
 export { SssModel } from "./sss/sss_model.ts";

@@ -5,8 +5,10 @@ import { Module } from "./module.ts";
 
 /** A table of vectors, [count, dim], drawn from N(0, 1) unless another initialiser is given. */
 export class Embedding extends Module {
+  /** The vectors, [count, dim]. */
   readonly weight: Parameter;
 
+  /** A table of `count` vectors of length `dim`. */
   constructor(count: number, dim: number, initialiser: Initialiser = normal()) {
     super();
     this.weight = new Parameter([count, dim], initialiser);

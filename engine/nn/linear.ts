@@ -5,9 +5,12 @@ import { Parameter } from "./parameter.ts";
 
 /** y = x Wᵀ + b over the last dimension; the weight is [outputs, inputs]. */
 export class Linear extends Module {
+  /** [outputs, inputs] */
   readonly weight: Parameter;
+  /** [outputs], missing where the layer was made without. */
   readonly bias: Parameter | undefined;
 
+  /** A layer with initial values as PyTorch draws them. */
   constructor(inputs: number, outputs: number, { bias = true }: { bias?: boolean } = {}) {
     super();
     this.weight = new Parameter([outputs, inputs], fanIn(inputs));

@@ -4,6 +4,7 @@ import { Module } from "./module.ts";
 
 /** Options of {@link MLP}. */
 export interface MlpOptions {
+  /** What follows every layer but the last, ReLU where left out. */
   readonly activation?: "relu" | "gelu";
   /** Whether a sigmoid follows the last layer. */
   readonly sigmoidOutput?: boolean;
@@ -11,6 +12,7 @@ export interface MlpOptions {
 
 /** Linear layers with an activation between them (`layers.0`, `layers.1`, …). */
 export class MLP extends Module {
+  /** The linear layers, first to last. */
   readonly layers: readonly Linear[];
   private readonly activation: (x: Tensor) => Tensor;
   private readonly sigmoidOutput: boolean;

@@ -6,9 +6,12 @@ import type { Training } from "./training.ts";
 
 /** Layer normalisation over the last dimension. */
 export class LayerNorm extends Module {
+  /** Factor per element, [dim], 1 at first. */
   readonly weight: Parameter;
+  /** Added per element, [dim], 0 at first. */
   readonly bias: Parameter;
 
+  /** A layer for vectors of length `dim`; `eps` is added to the variance. */
   constructor(dim: number, private readonly eps = 1e-5) {
     super();
     this.weight = new Parameter([dim], filledWith(1));
@@ -23,9 +26,12 @@ export class LayerNorm extends Module {
 
 /** Layer normalisation over the channels of [B, C, H, W], at every position by itself. */
 export class LayerNorm2d extends Module {
+  /** Factor per channel, [channels], 1 at first. */
   readonly weight: Parameter;
+  /** Added per channel, [channels], 0 at first. */
   readonly bias: Parameter;
 
+  /** A layer for maps of `channels` channels; `eps` is added to the variance. */
   constructor(channels: number, private readonly eps = 1e-6) {
     super();
     this.weight = new Parameter([channels], filledWith(1));
@@ -40,11 +46,16 @@ export class LayerNorm2d extends Module {
 
 /** Batch normalisation of [B, C, H, W] with running statistics. */
 export class BatchNorm2d extends Module {
+  /** Factor per channel, [channels], 1 at first. */
   readonly weight: Parameter;
+  /** Added per channel, [channels], 0 at first. */
   readonly bias: Parameter;
+  /** Moving average of the mean per channel, [channels], not trained. */
   readonly running_mean: Parameter;
+  /** Moving average of the variance per channel, [channels], not trained. */
   readonly running_var: Parameter;
 
+  /** A layer whose running statistics move by `momentum` towards those of each batch. */
   constructor(channels: number, private readonly eps = 1e-5, private readonly momentum = 0.1) {
     super();
     this.weight = new Parameter([channels], filledWith(1));

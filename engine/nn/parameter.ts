@@ -12,6 +12,7 @@ export type Initialiser = (shape: Shape, random: Random) => Float32Array;
  * run that reads it.
  */
 export class Parameter extends Tensor {
+  /** A leaf of a shape; nothing is allocated. */
   constructor(
     shape: Shape,
     readonly initialiser: Initialiser,

@@ -8,7 +8,9 @@ import { seededRandom, seedOf } from "./random.ts";
 
 /** Host values of one entry of a state dict. */
 export interface StateTensor {
+  /** Sizes of each dimension. */
   readonly shape: Shape;
+  /** Values in row-major order. */
   readonly data: Float32Array;
 }
 
@@ -24,8 +26,10 @@ export interface StateDifference {
 
 /** Thrown where a state dict does not fit a module. */
 export class StateDictError extends UserError {
+  /** Name of the class. */
   override name = "StateDictError";
 
+  /** An error whose message lists up to 8 keys of each kind of difference. */
   constructor(readonly difference: StateDifference) {
     const { missing, unexpected, mismatched } = difference;
     const parts = [

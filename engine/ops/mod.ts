@@ -75,7 +75,7 @@ export { embedding, oneHot, takeAlong } from "./indexing.ts";
 export { cumsum } from "./cumsum.ts";
 export { dfeCombine, dfeSimilarity } from "./dfe.ts";
 export { interpolate, type InterpolateOptions } from "./interpolate.ts";
-export type { ResampleMode } from "./resample_tables.ts";
+export type { Band, ResampleMode } from "./resample_tables.ts";
 export { resample } from "./resample.ts";
 export { maxPool2d } from "./pool.ts";
 export {
@@ -90,10 +90,10 @@ export {
 } from "./random.ts";
 export { applyRotary, axialRotary, type RotaryTables } from "./rope.ts";
 export { windowPartition, type Windows, windowUnpartition } from "./window.ts";
-export { conv2d, convTranspose2d } from "./conv2d.ts";
+export { conv2d, type Conv2dOptions as Conv2dParameters, convTranspose2d } from "./conv2d.ts";
 export { layerNorm, layerNorm2d } from "./layer_norm.ts";
 export { linear } from "./linear.ts";
-export { matmul } from "./matmul.ts";
+export { matmul, type MatmulOptions } from "./matmul.ts";
 export { logSoftmax, softmax } from "./softmax.ts";
 export { type AttentionOptions, scaledDotProductAttention } from "./attention.ts";
 export { einsum } from "./einsum.ts";

@@ -12,7 +12,9 @@ import { type BufferWindow, flatWindows, RecordedPass, submitCommands } from "./
 
 /** Options of {@link AdamW.create}. */
 export interface AdamWOptions {
+  /** Decay of the first and second moments, 0.9 and 0.999 where left out. */
   readonly betas?: readonly [number, number];
+  /** Added to the root of the second moment, 1e-8 where left out. */
   readonly eps?: number;
   /** Decoupled weight decay, for all parameters or by key and shape. */
   readonly weightDecay?: number | ((segment: Segment) => number);
@@ -26,8 +28,11 @@ export interface AdamWOptions {
 
 /** What is saved of an optimiser: host copies by key. */
 export interface AdamWState {
+  /** Steps taken. */
   readonly step: number;
+  /** First moments: moving averages of the gradients. */
   readonly first: ReadonlyMap<string, StateTensor>;
+  /** Second moments: moving averages of the squared gradients. */
   readonly second: ReadonlyMap<string, StateTensor>;
 }
 
@@ -184,6 +189,7 @@ export class AdamW {
     return stale;
   }
 
+  /** Copies the table of segments to the GPU. */
   private uploadTable(): void {
     this.runtime.device.gpu.queue.writeBuffer(this.buffers.segments, 0, this.table);
   }

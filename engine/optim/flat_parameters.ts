@@ -13,7 +13,9 @@ export type NamedParameter = readonly [key: string, parameter: Parameter];
 
 /** Where a parameter lies in the flat buffers. */
 export interface Segment {
+  /** Key of the parameter in the state dict. */
   readonly key: string;
+  /** The parameter, bound to this part of the flat values. */
   readonly parameter: Parameter;
   /** First element, a multiple of {@link SEGMENT_ALIGNMENT}. */
   readonly start: number;
@@ -82,6 +84,7 @@ export class FlatParameters {
     return flat;
   }
 
+  /** Writes the first values of a parameter and binds it to its segment. */
   private fill(segment: Segment, given: StateTensor | undefined, seed: number): void {
     const { key, parameter, start } = segment;
     if (given && !sameShape(given.shape, parameter.shape)) {

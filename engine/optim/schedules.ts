@@ -12,7 +12,7 @@ export interface ScheduleOptions {
 }
 
 /** The same rate at all steps. */
-export const constantRate: Schedule = () => 1;
+export const constantRate: Schedule = (): number => 1;
 
 /** Half a cosine from 1 to `final` (after the warm-up). */
 export function cosine({ final = 0, ...options }: ScheduleOptions & { final?: number }): Schedule {

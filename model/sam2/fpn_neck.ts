@@ -4,7 +4,7 @@ import { Conv2d, Module } from "../../engine/nn/mod.ts";
 import { sinePositionEncoding } from "./position_encoding.ts";
 import type { Trace } from "./trace.ts";
 
-class Lateral extends Module {
+export class Lateral extends Module {
   readonly conv: Conv2d;
 
   constructor(inputs: number, outputs: number) {

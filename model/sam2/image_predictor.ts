@@ -25,8 +25,11 @@ const [TOP_LEFT, BOTTOM_RIGHT] = [2, 3];
 
 /** An image of 8-bit channels, row-major [height, width, 3]. */
 export interface RgbImage {
+  /** Red, green and blue of each pixel. */
   readonly data: Uint8Array | Uint8ClampedArray;
+  /** Pixels per row. */
   readonly width: number;
+  /** Number of rows. */
   readonly height: number;
 }
 
@@ -35,6 +38,7 @@ export type Point = readonly [x: number, y: number];
 
 /** What marks one object. */
 export interface ObjectPrompt {
+  /** Clicks on and off the object. */
   readonly points?: readonly Point[];
   /** One per point: 1 on the object, 0 off it. */
   readonly labels?: readonly number[];
@@ -58,8 +62,11 @@ export interface Prediction {
 
 /** The same as nodes of the graph. */
 export interface LazyPrediction {
+  /** [N, M, height, width] */
   readonly maskLogits: Tensor;
+  /** [N, M] */
   readonly ious: Tensor;
+  /** [N, M, R / 4, R / 4] */
   readonly lowResLogits: Tensor;
 }
 
@@ -103,6 +110,7 @@ export class ImagePredictor {
   private image: { readonly width: number; readonly height: number } | undefined;
   private encoded: ImageFeatures | undefined;
 
+  /** A predictor without an image; the model's parameters need values first. */
   constructor(readonly model: Sam2Image) {}
 
   /** Encodes an image; its features stay on the GPU until the next one. */
@@ -194,6 +202,7 @@ export class ImagePredictor {
     };
   }
 
+  /** The mask prompts as [N, 1, R / 4, R / 4], where there are any. */
   private maskTensor(prompts: readonly ObjectPrompt[]): Tensor | undefined {
     const side = this.model.sam_prompt_encoder.maskSize;
     const given = prompts.flatMap(({ maskLogits }) => maskLogits ? [maskLogits] : []);
@@ -206,7 +215,11 @@ export class ImagePredictor {
     return tensor(all, [given.length, 1, side, side]);
   }
 
-  private state() {
+  /** The encoded image. @throws {UserError} where none is set. */
+  private state(): {
+    readonly features: ImageFeatures;
+    readonly image: { readonly width: number; readonly height: number };
+  } {
     if (!this.encoded || !this.image) throw new UserError("Set an image before predicting masks.");
     return { features: this.encoded, image: this.image };
   }

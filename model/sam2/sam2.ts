@@ -42,27 +42,33 @@ export interface FrameOutput extends SamHeadsOutput {
 export interface EncodeMemoryOptions {
   /** Whether the masks come from clicks; then `binarizeMaskFromPtsForMemEnc` applies. */
   readonly isMaskFromPts?: boolean;
+  /** Given in training mode: then no rule for evaluation applies. */
   readonly training?: Training | undefined;
 }
 
 /** A frame of a video and what is asked of it, for {@link Sam2.trackStep}. */
 export interface TrackStepInput {
+  /** Number of the frame in the video. */
   readonly frame: number;
   /** Whether the frame is prompted before it was ever tracked: then no memory is used. */
   readonly isInitCondFrame: boolean;
   /** Features of the frame, with the batch of objects. */
   readonly features: ImageFeatures;
+  /** Clicks and boxes, coordinates [B, P, 2] and labels [B, P]. */
   readonly points?: PointPrompt | undefined;
   /** Binary masks, [B, 1, R, R]. */
   readonly masks?: Tensor | undefined;
   /** Outputs of earlier frames. The caller stores the result there. */
   readonly outputs: TrackingOutputs<FrameOutput>;
+  /** Frames of the video. */
   readonly numFrames: number;
+  /** Whether time runs backwards. */
   readonly reverse?: boolean;
   /** Whether the frame gets a memory (default). */
   readonly runMemEncoder?: boolean;
   /** Logits of an earlier result that points correct, [B, 1, R / 4, R / 4]. */
   readonly prevSamMaskLogits?: Tensor | undefined;
+  /** Given in training mode. */
   readonly training?: Training | undefined;
   /** Receives `pix_feat_with_mem`, `low_res_multimasks` and `ious`. */
   readonly trace?: Trace | undefined;
@@ -172,6 +178,7 @@ export class Sam2 extends Sam2Image {
     return reshape(permute(conditioned, [0, 2, 1]), embedding.shape);
   }
 
+  /** Masks of the frame, before its memory is made. */
   private segmentFrame(input: TrackStepInput): SamHeadsOutput {
     const { features, points, masks, prevSamMaskLogits, training, trace } = input;
     const highRes = features.levels.slice(0, -1);
