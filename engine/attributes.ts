@@ -7,41 +7,67 @@ export type None = Record<never, never>;
 
 /** Elementwise functions of one tensor. */
 export interface UnaryAttributes {
+  /** -x */
   neg: None;
+  /** |x| */
   abs: None;
+  /** -1, 0 or 1. */
   sign: None;
+  /** The largest integer that is not above x. */
   floor: None;
+  /** e^x */
   exp: None;
+  /** Natural logarithm. */
   log: None;
+  /** Square root. */
   sqrt: None;
+  /** 1 / sqrt(x) */
   rsqrt: None;
+  /** Sine of radians. */
   sin: None;
+  /** Cosine of radians. */
   cos: None;
+  /** Hyperbolic tangent. */
   tanh: None;
+  /** 1 / (1 + e^-x) */
   sigmoid: None;
+  /** The error function. */
   erf: None;
+  /** log(1 + e^x) */
   softplus: None;
+  /** max(x, 0) */
   relu: None;
   /** Reinterprets the bits of the element. */
   bitcast: { readonly to: DType };
+  /** Converts the value to another element type. */
   cast: { readonly to: DType };
 }
 
 /** Elementwise functions of two tensors of one shape. */
 export interface BinaryAttributes {
+  /** a + b */
   add: None;
+  /** a - b */
   sub: None;
+  /** a b */
   mul: None;
+  /** a / b */
   div: None;
+  /** a^b */
   pow: None;
+  /** The larger one. */
   maximum: None;
+  /** The smaller one. */
   minimum: None;
   /** Comparisons give 1 or 0 as f32. */
   lt: None;
+  /** 1 where a <= b. */
   le: None;
+  /** 1 where a = b. */
   eq: None;
   /** Integer ops on u32. */
   xor: None;
+  /** a >> b on u32. */
   shiftRight: None;
 }
 
@@ -53,7 +79,9 @@ export interface FusedAttributes extends UnaryAttributes, BinaryAttributes {
   iota: None;
   /** `where(condition, a, b)`: a where the condition is not 0. */
   where: None;
+  /** The same elements, row-major, in another shape. */
   reshape: None;
+  /** Dimension i of the result is dimension `dims[i]` of the input. */
   permute: { readonly dims: readonly number[] };
   /** Repeats dimensions of size 1. */
   expand: None;
@@ -69,8 +97,11 @@ export interface FusedAttributes extends UnaryAttributes, BinaryAttributes {
 
 /** Attributes of a 2-D convolution on [B, C, H, W]. */
 export interface ConvAttributes {
+  /** Step, [vertical, horizontal]. */
   readonly stride: readonly [number, number];
+  /** Zeros on each side of the input, [vertical, horizontal]. */
   readonly padding: readonly [number, number];
+  /** Groups of channels that are convolved apart. */
   readonly groups: number;
 }
 
@@ -78,6 +109,7 @@ export interface ConvAttributes {
 export interface HeavyAttributes {
   /** Sum over dimensions; sizes become 1. */
   sum: { readonly dims: readonly number[] };
+  /** Largest value over dimensions; sizes become 1. */
   amax: { readonly dims: readonly number[] };
   /** Index of the first largest value along the middle of the view, u32. */
   argmax: { readonly dim: number };
@@ -102,7 +134,9 @@ export interface HeavyAttributes {
     readonly masked: boolean;
     readonly maskGradient: boolean;
   };
+  /** e^x over its sum, along the middle of the view. */
   softmax: AxisView;
+  /** Logarithm of the softmax along the middle of the view. */
   logSoftmax: AxisView;
   /** Inputs y, g. */
   softmaxBackward: AxisView;
@@ -112,6 +146,7 @@ export interface HeavyAttributes {
   layerNorm: AxisView & { readonly eps: number };
   /** Inputs x, weight, mean, rstd, g. */
   layerNormBackward: AxisView;
+  /** Running sum along the middle of the view, from the end with `reverse`. */
   cumsum: AxisView & { readonly reverse: boolean };
   /** Inputs x [outer, size, inner], starts i32 [length], weights [length, taps]. */
   resample: AxisView & { readonly length: number; readonly taps: number };
@@ -127,6 +162,7 @@ export interface HeavyAttributes {
 
 /** Attributes of each primitive. */
 export interface Attributes extends FusedAttributes, HeavyAttributes {
+  /** Values from the host or from GPU memory. */
   leaf: None;
 }
 

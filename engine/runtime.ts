@@ -8,15 +8,21 @@ import type { Storage, Tensor } from "./tensor.ts";
 
 /** A compiled kernel. */
 export interface Pipeline {
+  /** The compiled shader. */
   readonly pipeline: GPUComputePipeline;
+  /** Layout of its only bind group. */
   readonly layout: GPUBindGroupLayout;
 }
 
 /** What a device has done since it was opened. */
 export interface Counters {
+  /** Submissions to the queue. */
   submits: number;
+  /** Dispatches of kernels. */
   dispatches: number;
+  /** GPU buffers made, freed ones included. */
   buffersCreated: number;
+  /** Bind groups made. */
   bindGroupsCreated: number;
   /** Bytes of GPU buffers that are alive. */
   liveBytes: number;
@@ -26,6 +32,7 @@ const USAGE = () => GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBuffer
 
 /** Buffers and pipelines of one device. */
 export class Runtime {
+  /** What has been done so far. */
   readonly counters: Counters = {
     submits: 0,
     dispatches: 0,
@@ -41,6 +48,7 @@ export class Runtime {
   /** The first error that no scope caught, or the loss of the device: results are not to be trusted. */
   failure: Error | undefined;
 
+  /** Watches the device for errors and for its loss. */
   constructor(readonly device: Device) {
     const { gpu } = device;
     gpu.addEventListener("uncapturederror", (event) => {
@@ -79,6 +87,7 @@ export class Runtime {
     return this.arena;
   }
 
+  /** The layout of a bind group of storage buffers. */
   private layoutOf(bindings: number): GPUBindGroupLayout {
     let layout = this.layouts.get(bindings);
     if (!layout) {
@@ -132,6 +141,7 @@ export class Runtime {
     return this.createBuffer(bytes, GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST);
   }
 
+  /** Takes a buffer of {@link takeStaging} back, to be used again. */
   releaseStaging(buffer: GPUBuffer): void {
     this.staging.push(buffer);
   }

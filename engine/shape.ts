@@ -57,8 +57,11 @@ export function broadcastShapes(a: Shape, b: Shape, op: string): number[] {
 
 /** A shape split around one dimension: element (o, n, i) lies at `(o * size + n) * inner + i`. */
 export interface AxisView {
+  /** Product of the sizes before the dimension. */
   readonly outer: number;
+  /** Size of the dimension. */
   readonly size: number;
+  /** Product of the sizes after it. */
   readonly inner: number;
 }
 

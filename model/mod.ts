@@ -38,20 +38,50 @@ export type {
   PointPrompt,
   PromptEncoder,
 } from "./sam2/prompt_encoder.ts";
-export type { EncodedMemory, MemoryEncoder } from "./sam2/memory_encoder.ts";
+export type {
+  CXBlock,
+  EncodedMemory,
+  Fuser,
+  MaskDownSampler,
+  MemoryEncoder,
+} from "./sam2/memory_encoder.ts";
 export type {
   SelectedMemory,
   SelectionConfig,
   SelectionQuery,
   TrackingOutputs,
 } from "./sam2/memory_selection.ts";
-export type { MemoryAttention, MemoryTokens } from "./sam2/memory_attention.ts";
+export type {
+  LayerContext,
+  MemoryAttention,
+  MemoryAttentionLayer,
+  MemoryAttentionOptions,
+  MemoryTokens,
+} from "./sam2/memory_attention.ts";
 export type { MaskDecoder, MaskDecoderInputs, MaskDecoderOutput } from "./sam2/mask_decoder.ts";
 export type { ImageEncoder } from "./sam2/image_encoder.ts";
-export type { Hiera } from "./sam2/hiera.ts";
+export type {
+  BlockConfig,
+  Hiera,
+  MultiScaleAttention,
+  MultiScaleBlock,
+  PatchEmbed,
+} from "./sam2/hiera.ts";
+export type {
+  Attention,
+  AttentionConfig,
+  AttentionOptions as AttentionModuleOptions,
+} from "./sam2/attention.ts";
+export type { PositionEmbeddingRandom } from "./sam2/position_encoding.ts";
+export type {
+  Pair as TokensAndImage,
+  TwoWayAttentionBlock,
+  TwoWayConfig,
+  TwoWayTransformer,
+} from "./sam2/two_way_transformer.ts";
 export type { Trace } from "./sam2/trace.ts";
 export type { ClassMasks, DrawnMemories, SssParts } from "./sss/sss_model.ts";
-export type { Dfe, DfeOptions } from "./sss/dfe.ts";
+export type { Dfe, DfeOptions, PositionMlp } from "./sss/dfe.ts";
 export type { CoarseHead } from "./sss/coarse_head.ts";
 export type { GateSet } from "./sss/pcsw/gates.ts";
 export type { PointRule } from "./sss/pcsw/prompts.ts";

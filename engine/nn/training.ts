@@ -10,7 +10,11 @@ export class Training {
   readonly updates = new Map<Parameter, Tensor>();
   private draws = 0;
 
-  /** @param key u32 [2], data that the caller changes from step to step. */
+  /**
+   * One forward pass.
+   *
+   * @param key u32 [2], data that the caller changes from step to step.
+   */
   constructor(private readonly key: Tensor) {}
 
   /** A key that no other call on this object gets, the same in every run of the same graph. */

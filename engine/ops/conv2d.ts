@@ -15,9 +15,11 @@ import { permute, reshape } from "./movement.ts";
 
 /** Parameters of {@link conv2d}; one number stands for both directions. */
 export interface Conv2dOptions {
+  /** Step of the kernel, 1 where left out. */
   readonly stride?: number | readonly [number, number];
   /** Zeros on each side of the input. */
   readonly padding?: number | readonly [number, number];
+  /** Groups of channels that are convolved apart, 1 where left out. */
   readonly groups?: number;
 }
 

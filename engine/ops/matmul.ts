@@ -8,7 +8,9 @@ import { sumTo } from "./reduce.ts";
 
 /** Which operands of {@link matmul} are read with their last two dimensions swapped. */
 export interface MatmulOptions {
+  /** Reads the left operand as [..., K, M]. */
   readonly transA?: boolean;
+  /** Reads the right operand as [..., N, K]. */
   readonly transB?: boolean;
 }
 

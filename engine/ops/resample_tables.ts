@@ -2,10 +2,13 @@
 
 /** One row per output: `taps` weights on consecutive inputs from `starts[row]`, all inside the input. */
 export interface Band {
+  /** First input of each output, [length]. */
   readonly starts: Int32Array<ArrayBuffer>;
   /** [length, taps] */
   readonly weights: Float32Array<ArrayBuffer>;
+  /** Outputs. */
   readonly length: number;
+  /** Weights per output. */
   readonly taps: number;
 }
 

@@ -14,7 +14,9 @@ import { Linear, Module, type Training } from "../../engine/nn/mod.ts";
 
 /** Sizes of an {@link Attention}. */
 export interface AttentionConfig {
+  /** Channels of queries and of the result. */
   readonly dim: number;
+  /** Heads, which share the inner channels evenly. */
   readonly heads: number;
   /** Channels inside are `dim / downsampleRate`. */
   readonly downsampleRate?: number;
@@ -28,18 +30,24 @@ export interface AttentionConfig {
 export interface AttentionOptions {
   /** Rotates queries and keys by their place on the grid, except the last `excludedKeys` keys. */
   readonly rotary?: { readonly tables: RotaryTables; readonly excludedKeys: number };
+  /** Given in training mode: then dropout acts. */
   readonly training?: Training | undefined;
 }
 
 /** Attention between two token lists, with linear maps before and after. */
 export class Attention extends Module {
+  /** Projection of the queries. */
   readonly q_proj: Linear;
+  /** Projection of the keys. */
   readonly k_proj: Linear;
+  /** Projection of the values. */
   readonly v_proj: Linear;
+  /** Projection of the joined heads. */
   readonly out_proj: Linear;
   private readonly heads: number;
   private readonly dropout: number;
 
+  /** Builds the projections. @throws {RangeError} where the heads do not divide the channels. */
   constructor({ dim, heads, downsampleRate = 1, kvDim = dim, dropout = 0 }: AttentionConfig) {
     super();
     const internal = dim / downsampleRate;

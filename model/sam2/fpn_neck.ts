@@ -4,9 +4,12 @@ import { Conv2d, Module } from "../../engine/nn/mod.ts";
 import { sinePositionEncoding } from "./position_encoding.ts";
 import type { Trace } from "./trace.ts";
 
+/** A convolution 1 x 1 that brings one stage to the common width. */
 export class Lateral extends Module {
+  /** The convolution. */
   readonly conv: Conv2d;
 
+  /** From `inputs` to `outputs` channels. */
   constructor(inputs: number, outputs: number) {
     super();
     this.conv = new Conv2d(inputs, outputs, 1);
@@ -15,7 +18,9 @@ export class Lateral extends Module {
 
 /** Maps of all levels, finest first, and their sine position encodings [1, dim, H, W]. */
 export interface PyramidFeatures {
+  /** Maps [B, dim, H, W]. */
   readonly levels: readonly Tensor[];
+  /** Position encodings [1, dim, H, W]. */
   readonly positions: readonly Tensor[];
 }
 
@@ -25,6 +30,8 @@ export class FpnNeck extends Module {
   readonly convs: readonly Lateral[];
 
   /**
+   * Builds one lateral per stage.
+   *
    * @param channels of each stage, finest first.
    * @param topDownLevels levels that take part in the top-down path.
    */

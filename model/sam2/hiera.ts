@@ -58,20 +58,28 @@ function inParts(x: Tensor, width: number, apply: (rows: Tensor) => Tensor): Ten
   return cat(results, 0);
 }
 
-interface BlockConfig {
+/** Sizes of one block. */
+export interface BlockConfig {
+  /** Channels of the input. */
   readonly dim: number;
+  /** Channels of the output. */
   readonly dimOut: number;
+  /** Attention heads. */
   readonly heads: number;
   /** Window side; 0 for attention to the whole map. */
   readonly window: number;
+  /** Whether the map is halved. */
   readonly pooled: boolean;
 }
 
 /** Multi-head self-attention of a map or window, whose queries may be pooled. */
-class MultiScaleAttention extends Module {
+export class MultiScaleAttention extends Module {
+  /** Makes queries, keys and values, [3 dimOut, dim]. */
   readonly qkv: Linear;
+  /** Maps the attended values, [dimOut, dimOut]. */
   readonly proj: Linear;
 
+  /** The attention of one block. */
   constructor(private readonly config: BlockConfig) {
     super();
     this.qkv = new Linear(config.dim, 3 * config.dimOut);
@@ -94,13 +102,19 @@ class MultiScaleAttention extends Module {
 }
 
 /** A transformer block; the first of a stage also halves the map and doubles the channels. */
-class MultiScaleBlock extends Module {
+export class MultiScaleBlock extends Module {
+  /** Normalises the input. */
   readonly norm1: LayerNorm;
+  /** Attention within windows or over the whole map. */
   readonly attn: MultiScaleAttention;
+  /** Normalises before the MLP. */
   readonly norm2: LayerNorm;
+  /** Two layers at every position, GELU between. */
   readonly mlp: MLP;
+  /** Widens the shortcut where the block widens. */
   readonly proj: Linear | undefined;
 
+  /** One block. */
   constructor(private readonly config: BlockConfig) {
     super();
     const { dim, dimOut } = config;
@@ -124,6 +138,7 @@ class MultiScaleBlock extends Module {
     return add(y, reshape(hidden, y.shape));
   }
 
+  /** Attention window by window, [B, H, W, dim] to [B, height, width, dimOut]. */
   private attend(x: Tensor, [height, width]: [number, number]): Tensor {
     const { window, pooled, dimOut } = this.config;
     const within = (maps: Tensor) => {
@@ -139,9 +154,11 @@ class MultiScaleBlock extends Module {
 }
 
 /** Cuts the image into overlapping patches of stride 4. */
-class PatchEmbed extends Module {
+export class PatchEmbed extends Module {
+  /** The convolution, 7 x 7. */
   readonly proj: Conv2d;
 
+  /** Patches of `dim` channels. */
   constructor(dim: number) {
     super();
     this.proj = new Conv2d(3, dim, 7, { stride: 4, padding: 3 });
@@ -174,11 +191,16 @@ function blockConfigs(config: HieraConfig): BlockConfig[] {
 
 /** The trunk: four stages of strides 4, 8, 16 and 32. */
 export class Hiera extends Module {
+  /** Position embedding of the map, [1, embedDim, height, width]. */
   readonly pos_embed: Parameter;
+  /** Position embedding within a window, [1, embedDim, 8, 8]. */
   readonly pos_embed_window: Parameter;
+  /** Cuts the image into patches. */
   readonly patch_embed: PatchEmbed;
+  /** The blocks of all stages. */
   readonly blocks: readonly MultiScaleBlock[];
 
+  /** Builds all stages; no parameter gets memory or values yet. */
   constructor(private readonly config: HieraConfig) {
     super();
     const { embedDim, posEmbedSize } = config;
@@ -220,6 +242,7 @@ export class Hiera extends Module {
     return outputs;
   }
 
+  /** Index of the last block of each stage. */
   private stageEnds(): Set<number> {
     let end = -1;
     return new Set(this.config.stages.map((count) => end += count));

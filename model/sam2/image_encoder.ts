@@ -7,10 +7,13 @@ import { type Trace, under } from "./trace.ts";
 
 /** Trunk and neck; the coarsest levels serve the top-down path only and are dropped. */
 export class ImageEncoder extends Module {
+  /** The transformer that makes the stages. */
   readonly trunk: Hiera;
+  /** The feature pyramid on top of it. */
   readonly neck: FpnNeck;
   private readonly scalp: number;
 
+  /** Builds trunk and neck; no parameter gets memory or values yet. */
   constructor(config: Pick<Sam2Config, "trunk" | "dModel" | "fpnTopDownLevels" | "scalp">) {
     super();
     this.trunk = new Hiera(config.trunk);

@@ -65,21 +65,32 @@ export interface MaskDecoderOutput {
 
 /** The mask decoder. */
 export class MaskDecoder extends Module {
+  /** Lets tokens and image attend to each other. */
   readonly transformer: TwoWayTransformer;
+  /** Token of the overlap prediction, [1, dim]. */
   readonly iou_token: Embedding;
+  /** Tokens of the single mask and of the others, [1 + masks, dim]. */
   readonly mask_tokens: Embedding;
+  /** Token of the object score, [1, dim], where one is predicted. */
   readonly obj_score_token: Embedding | undefined;
+  /** Brings the image embedding to four times its side. */
   readonly output_upscaling: {
     readonly 0: ConvTranspose2d;
     readonly 1: LayerNorm2d;
     readonly 3: ConvTranspose2d;
   };
+  /** Narrows the map of stride 4 to dim / 8 channels. */
   readonly conv_s0: Conv2d | undefined;
+  /** Narrows the map of stride 8 to dim / 4 channels. */
   readonly conv_s1: Conv2d | undefined;
+  /** Makes the filter of each mask from its token. */
   readonly output_hypernetworks_mlps: readonly MLP[];
+  /** Predicts the overlap of every mask. */
   readonly iou_prediction_head: MLP;
+  /** Predicts the object score, where it is wanted. */
   readonly pred_obj_score_head: MLP | Linear | undefined;
 
+  /** A decoder for embeddings of `dim` channels. */
   constructor(private readonly dim: number, private readonly config: MaskDecoderConfig) {
     super();
     const masks = config.numMultimaskOutputs + 1;

@@ -18,21 +18,33 @@ export interface MemoryTokens {
   readonly pointerTokens: number;
 }
 
-interface LayerContext extends MemoryTokens {
+/** What all layers share. */
+export interface LayerContext extends MemoryTokens {
+  /** Rotation angles of the grid. */
   readonly tables: RotaryTables;
+  /** Given in training mode: then dropout acts. */
   readonly training: Training | undefined;
 }
 
-class MemoryAttentionLayer extends Module {
+/** Self-attention, attention to memories, and an MLP; each is added to its input. */
+export class MemoryAttentionLayer extends Module {
+  /** Attention among the features. */
   readonly self_attn: Attention;
+  /** Attention to the memories. */
   readonly cross_attn_image: Attention;
+  /** First layer of the MLP. */
   readonly linear1: Linear;
+  /** Second layer of the MLP. */
   readonly linear2: Linear;
+  /** Normalises before the self-attention. */
   readonly norm1: LayerNorm;
+  /** Normalises before the attention to memories. */
   readonly norm2: LayerNorm;
+  /** Normalises before the MLP. */
   readonly norm3: LayerNorm;
   private readonly rate: number;
 
+  /** One layer. */
   constructor(dim: number, memDim: number, { dimFeedforward, dropout }: MemoryAttentionConfig) {
     super();
     this.self_attn = new Attention({ dim, heads: 1, dropout });
@@ -69,6 +81,7 @@ class MemoryAttentionLayer extends Module {
 export interface MemoryAttentionOptions {
   /** [height, width] of the feature grid; square where left out. */
   readonly grid?: readonly [number, number];
+  /** Given in training mode: then dropout acts. */
   readonly training?: Training | undefined;
   /** Receives `freqs_cis.re`, `freqs_cis.im` and `layer0.out`, `layer1.out`, … */
   readonly trace?: Trace | undefined;
@@ -76,10 +89,13 @@ export interface MemoryAttentionOptions {
 
 /** A stack of self-attention and attention to the memory bank, with rotary positions. */
 export class MemoryAttention extends Module {
+  /** The layers, first to last. */
   readonly layers: readonly MemoryAttentionLayer[];
+  /** Normalises the result. */
   readonly norm: LayerNorm;
   private readonly tables = new Map<string, RotaryTables>();
 
+  /** Layers for features of `dim` channels and memories of `memDim`. */
   constructor(
     private readonly dim: number,
     memDim: number,
@@ -94,6 +110,8 @@ export class MemoryAttention extends Module {
   }
 
   /**
+   * The features in the light of the memories, [B, N, dim].
+   *
    * @param features of the frame, [B, N, dim].
    * @param positions their position encoding, [1 or B, N, dim].
    */

@@ -9,9 +9,11 @@ const DOWNSAMPLINGS = [0, 3, 6, 9] as const;
 const LAYER_SCALE = 1e-6;
 
 /** Shrinks a mask 16 times. */
-class MaskDownSampler extends Module {
+export class MaskDownSampler extends Module {
+  /** Convolutions and norms by their index; GELU stands between. */
   readonly encoder: Readonly<Record<number, Conv2d | LayerNorm2d>>;
 
+  /** To `dim` channels. */
   constructor(dim: number) {
     super();
     const encoder: Record<number, Conv2d | LayerNorm2d> = {};
@@ -36,13 +38,19 @@ class MaskDownSampler extends Module {
 }
 
 /** A ConvNeXt block (Liu et al., 2022). */
-class CXBlock extends Module {
+export class CXBlock extends Module {
+  /** Factor per channel of what the block adds, [dim]. */
   readonly gamma: Parameter;
+  /** Convolution 7 x 7 of each channel by itself. */
   readonly dwconv: Conv2d;
+  /** Normalises over the channels. */
   readonly norm: LayerNorm2d;
+  /** Widens to 4 dim channels. */
   readonly pwconv1: Linear;
+  /** Narrows to dim channels. */
   readonly pwconv2: Linear;
 
+  /** A block for maps of `dim` channels. */
   constructor(dim: number) {
     super();
     this.gamma = new Parameter([dim], filledWith(LAYER_SCALE));
@@ -60,9 +68,12 @@ class CXBlock extends Module {
   }
 }
 
-class Fuser extends Module {
+/** A stack of blocks. */
+export class Fuser extends Module {
+  /** The blocks, first to last. */
   readonly layers: readonly CXBlock[];
 
+  /** `layers` blocks for maps of `dim` channels. */
   constructor(dim: number, layers: number) {
     super();
     this.layers = Array.from({ length: layers }, () => new CXBlock(dim));
@@ -79,11 +90,16 @@ export interface EncodedMemory {
 
 /** The memory encoder. */
 export class MemoryEncoder extends Module {
+  /** Brings the mask to the size and width of the features. */
   readonly mask_downsampler: MaskDownSampler;
+  /** Maps the features before the mask is added, 1 x 1. */
   readonly pix_feat_proj: Conv2d;
+  /** Mixes features and mask. */
   readonly fuser: Fuser;
+  /** Narrows the result to `memDim` channels, 1 x 1. */
   readonly out_proj: Conv2d;
 
+  /** An encoder for features of `dim` channels. */
   constructor(dim: number, private readonly memDim: number, fuserLayers: number) {
     super();
     this.mask_downsampler = new MaskDownSampler(dim);
@@ -93,6 +109,8 @@ export class MemoryEncoder extends Module {
   }
 
   /**
+   * Makes the memory of a frame.
+   *
    * @param features of the frame, not conditioned on memories, [B, dim, R / 16, R / 16].
    * @param masks [B, 1, R, R]: logits, or values used as they are with `skipMaskSigmoid`.
    */

@@ -12,7 +12,9 @@ export interface TrackingOutputs<T> {
 
 /** The frame at hand. */
 export interface SelectionQuery {
+  /** Its number. */
   readonly frame: number;
+  /** Frames of the video. */
   readonly numFrames: number;
   /** Whether time runs backwards. */
   readonly reverse: boolean;

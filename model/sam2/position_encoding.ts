@@ -71,8 +71,10 @@ export function sinePositionEncoding1d(positions: readonly number[], channels: n
 
 /** Random Fourier features of points in the image; the random matrix is part of the state dict. */
 export class PositionEmbeddingRandom extends Module {
+  /** Frequencies of x and y, [2, channels / 2], not trained. */
   readonly positional_encoding_gaussian_matrix: Parameter;
 
+  /** An encoding of `channels` channels. */
   constructor(channels: number) {
     super();
     this.positional_encoding_gaussian_matrix = new Parameter([2, channels / 2], normal(), false);

@@ -28,6 +28,7 @@ export interface PointPrompt {
 
 /** Prompts of a batch of objects; at least one kind, or none at all. */
 export interface EncoderPrompts {
+  /** Labelled points. */
   readonly points?: PointPrompt | undefined;
   /** (x0, y0, x1, y1), [B, 4]. The predictors pass boxes as points with labels 2 and 3 instead. */
   readonly boxes?: Tensor | undefined;
@@ -48,9 +49,13 @@ const CORNERS = [2, 3] as const;
 
 /** The SAM prompt encoder (Kirillov et al., 2023). */
 export class PromptEncoder extends Module {
+  /** Encodes places in the image. */
   readonly pe_layer: PositionEmbeddingRandom;
+  /** Vectors of the labels 0 to 3, [1, dim] each. */
   readonly point_embeddings: readonly Embedding[];
+  /** Vector of the label -1, [1, dim]. */
   readonly not_a_point_embed: Embedding;
+  /** Brings a mask prompt to a quarter of its side and `dim` channels. */
   readonly mask_downscaling: {
     readonly 0: Conv2d;
     readonly 1: LayerNorm2d;
@@ -58,9 +63,12 @@ export class PromptEncoder extends Module {
     readonly 4: LayerNorm2d;
     readonly 6: Conv2d;
   };
+  /** Stands at every place of the map where no mask is given, [1, dim]. */
   readonly no_mask_embed: Embedding;
 
   /**
+   * Builds the encoder; no parameter gets memory or values yet.
+   *
    * @param dim channels of tokens and maps.
    * @param imageSize side of the model input in pixels.
    * @param grid side of the image embedding.
@@ -130,6 +138,7 @@ export class PromptEncoder extends Module {
     return add(tokens, stack([topLeft, bottomRight], 1));
   }
 
+  /** [B, 1, 4 g, 4 g] to [B, dim, g, g]. */
   private embedMasks(masks: Tensor): Tensor {
     if (masks.shape[2] !== this.maskSize || masks.shape[3] !== this.maskSize) {
       const { maskSize } = this;
@@ -145,6 +154,7 @@ export class PromptEncoder extends Module {
     return layers[6].forward(x);
   }
 
+  /** The map of prompts without a mask, [B, dim, g, g]. */
   private noMask(batch: number): Tensor {
     const map = reshape(this.no_mask_embed.weight, [1, this.dim, 1, 1]);
     return expand(map, [batch, this.dim, this.grid, this.grid]);

@@ -19,7 +19,7 @@ import {
 import type { Training } from "../../engine/nn/mod.ts";
 import { bestIndex, takePerRow } from "./choose.ts";
 import type { PyramidFeatures } from "./fpn_neck.ts";
-import type { PointPrompt } from "./prompt_encoder.ts";
+import type { EncodedPrompts, PointPrompt } from "./prompt_encoder.ts";
 import { Sam2Modules } from "./sam2_modules.ts";
 import { type Trace, under } from "./trace.ts";
 
@@ -45,6 +45,7 @@ export interface ImageFeatures {
 
 /** Prompts of a batch of objects. */
 export interface SamPrompts {
+  /** Labelled points of every object. */
   readonly points?: PointPrompt | undefined;
   /** Mask logits [B, 1, h, w], resized with antialias where they are not R / 4 on a side. */
   readonly masks?: Tensor | undefined;
@@ -56,6 +57,7 @@ export interface SamPrompts {
 export interface SamHeadsOptions {
   /** Several masks, of which the one with the best predicted overlap is taken. */
   readonly multimask?: boolean;
+  /** Given in training mode. */
   readonly training?: Training | undefined;
   /** Receives `low_res_multimasks` and `ious`. */
   readonly trace?: Trace | undefined;
@@ -195,7 +197,7 @@ export class Sam2Image extends Sam2Modules {
   }
 
   /** Without points, one that says so stands in: the decoder always sees prompt tokens. */
-  private encodePrompts(prompts: SamPrompts, embeddings: number) {
+  private encodePrompts(prompts: SamPrompts, embeddings: number): EncodedPrompts {
     const { leadingTokens, masks } = prompts;
     const batch = prompts.points?.labels.shape[0] ?? leadingTokens?.shape[0] ?? masks?.shape[0] ??
       embeddings;
@@ -209,6 +211,7 @@ export class Sam2Image extends Sam2Modules {
     return { sparse: leadingTokens ? cat([leadingTokens, sparse], 1) : sparse, dense };
   }
 
+  /** Resizes masks to [B, M, R, R]. */
   private toImageSize(masks: Tensor): Tensor {
     const { imageSize } = this.config;
     return interpolate(masks, { size: [imageSize, imageSize], mode: "bilinear" });

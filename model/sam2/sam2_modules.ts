@@ -23,14 +23,21 @@ export class Sam2Modules extends Module {
   readonly no_obj_ptr: Parameter;
   /** Added to memories of frames without the object (SAM 2.1). */
   readonly no_obj_embed_spatial: Parameter | undefined;
+  /** Makes the feature pyramid of an image. */
   readonly image_encoder: ImageEncoder;
   /** Shrinks a given mask to the size of mask prompts. */
   readonly mask_downsample: Conv2d;
+  /** Conditions a frame on memories. */
   readonly memory_attention: MemoryAttention;
+  /** Makes the memory of a frame. */
   readonly memory_encoder: MemoryEncoder;
+  /** Encodes points, boxes and masks. */
   readonly sam_prompt_encoder: PromptEncoder;
+  /** Predicts masks from an embedding and prompts. */
   readonly sam_mask_decoder: MaskDecoder;
+  /** Makes the object pointer from a mask token. */
   readonly obj_ptr_proj: MLP;
+  /** Narrows the temporal position of pointers to `memDim` (SAM 2.1). */
   readonly obj_ptr_tpos_proj: Linear | undefined;
 
   /** Builds the tree; no parameter gets memory or values yet. */

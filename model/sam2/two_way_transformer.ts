@@ -6,29 +6,48 @@ import { Attention } from "./attention.ts";
 /** Cross attention works at half of the channels. */
 const CROSS_DOWNSAMPLE = 2;
 
-interface TwoWayConfig {
+/** Sizes of the transformer. */
+export interface TwoWayConfig {
+  /** Channels of tokens and image. */
   readonly dim: number;
+  /** Attention heads. */
   readonly heads: number;
+  /** Hidden units of the MLPs. */
   readonly mlpDim: number;
 }
 
 /** Tokens [B, T, dim] and image positions [B, N, dim]. */
-interface Pair {
+export interface Pair {
+  /** Tokens, [B, T, dim]. */
   readonly queries: Tensor;
+  /** Image positions, [B, N, dim]. */
   readonly keys: Tensor;
 }
 
-class TwoWayAttentionBlock extends Module {
+/** Attention among tokens, to the image and back. */
+export class TwoWayAttentionBlock extends Module {
+  /** Attention among the tokens. */
   readonly self_attn: Attention;
+  /** Normalises the tokens after the self-attention. */
   readonly norm1: LayerNorm;
+  /** Attention of the tokens to the image. */
   readonly cross_attn_token_to_image: Attention;
+  /** Normalises the tokens after that. */
   readonly norm2: LayerNorm;
+  /** Two layers on every token. */
   readonly mlp: MLP;
+  /** Normalises the tokens after the MLP. */
   readonly norm3: LayerNorm;
+  /** Normalises the image at the end. */
   readonly norm4: LayerNorm;
+  /** Attention of the image to the tokens. */
   readonly cross_attn_image_to_token: Attention;
 
-  /** @param first whether the tokens are still their own position encoding. */
+  /**
+   * One block.
+   *
+   * @param first whether the tokens are still their own position encoding.
+   */
   constructor({ dim, heads, mlpDim }: TwoWayConfig, private readonly first: boolean) {
     super();
     this.self_attn = new Attention({ dim, heads });
@@ -41,6 +60,7 @@ class TwoWayAttentionBlock extends Module {
     this.cross_attn_image_to_token = crossAttention(dim, heads);
   }
 
+  /** Tokens and image after the block, given the position encodings of both. */
   forward({ queries, keys }: Pair, positions: Pair): Pair {
     let q = queries;
     if (this.first) {
@@ -69,10 +89,14 @@ function crossAttention(dim: number, heads: number): Attention {
 
 /** A stack of two-way blocks and a last look of the tokens at the image. */
 export class TwoWayTransformer extends Module {
+  /** The blocks, first to last. */
   readonly layers: readonly TwoWayAttentionBlock[];
+  /** The last attention of the tokens to the image. */
   readonly final_attn_token_to_image: Attention;
+  /** Normalises the tokens after it. */
   readonly norm_final_attn: LayerNorm;
 
+  /** `depth` blocks. */
   constructor(depth: number, config: TwoWayConfig) {
     super();
     this.layers = Array.from(
@@ -84,6 +108,8 @@ export class TwoWayTransformer extends Module {
   }
 
   /**
+   * Lets tokens and image attend to each other.
+   *
    * @param image [B, N, dim], the image embedding as tokens.
    * @param imagePositions [1 or B, N, dim].
    * @param tokens [B, T, dim]; they are their own position encoding.

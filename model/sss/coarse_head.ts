@@ -7,11 +7,18 @@ const HIDDEN = 64;
 
 /** Conv 3 x 3, batch norm, ReLU, conv 1 x 1 (SSS, eqs 17-18). */
 export class CoarseHead extends Module {
+  /** 3 x 3, to the hidden width. */
   readonly conv1: Conv2d;
+  /** Normalises the hidden map. */
   readonly norm: BatchNorm2d;
+  /** 1 x 1, to the outputs. */
   readonly conv2: Conv2d;
 
-  /** @param outputs classes, background included. */
+  /**
+   * A head for maps of `dim` channels.
+   *
+   * @param outputs classes, background included.
+   */
   constructor(dim: number, outputs: number) {
     super();
     this.conv1 = new Conv2d(dim, HIDDEN, 3, { padding: 1 });

@@ -26,10 +26,13 @@ import type { SssConfig } from "./config.ts";
 const COSINE_EPS = 1e-8;
 
 /** Four linear layers at every position, C to 2C to 2C to C to C, LayerNorm and ReLU between. */
-class PositionMlp extends Module {
+export class PositionMlp extends Module {
+  /** The four linear layers. */
   readonly layers: readonly Linear[];
+  /** Norms after all layers but the last. */
   readonly norms: readonly LayerNorm[];
 
+  /** For maps of `dim` channels. */
   constructor(dim: number) {
     super();
     const widths = [dim, 2 * dim, 2 * dim, dim, dim];
@@ -55,12 +58,18 @@ export type DfeOptions = Pick<SssConfig, "similarity" | "temperature" | "residua
 
 /** The operator E of one scale. */
 export class Dfe extends Module {
+  /** Convolution 3 x 3 that both streams pass first. */
   readonly align: Conv2d;
+  /** Maps the aligned streams. */
   readonly mlp: PositionMlp;
   /** Learned factor of the residual, 0 at first: training starts from plain SAM-2. */
   readonly scale: Parameter;
 
-  /** @param dim channels of the feature maps, any positive integer. */
+  /**
+   * The operator for one width.
+   *
+   * @param dim channels of the feature maps, any positive integer.
+   */
   constructor(dim: number) {
     super();
     this.align = new Conv2d(dim, dim, 3, { padding: 1 });

@@ -68,7 +68,11 @@ export class SssModel extends Sam2 {
   /** What is learned beside SAM-2. */
   readonly sss: SssParts;
 
-  /** @param classes number of classes without background. */
+  /**
+   * SAM-2 with the parts of SSS.
+   *
+   * @param classes number of classes without background.
+   */
   constructor(config: Sam2Config, readonly classes: number) {
     super(config);
     this.sss = new SssParts(config.dModel, classes, 3);
