@@ -117,7 +117,11 @@ async function segmentSlice(
 ): Promise<Float32Array> {
   const { model, draws } = parts;
   const memories = banks.ready ? memoryTokens(banks.top(embedding, draws), parts) : undefined;
-  const masks = model.decode(features, model.embed(features, memories), promptLeaves(prompts));
+  const given = {
+    points: promptLeaves(prompts),
+    masks: parts.config.maskPrompt ? model.maskPrompts(model.coarse(features)) : undefined,
+  };
+  const masks = model.decode(features, model.embed(features, memories), given);
   const present = reshape(gt(masks.objectScores, 0), [1, model.classes, 1, 1]);
   const gated = { ...masks, logits: where(present, masks.logits, NO_OBJECT_LOGIT) };
   const probability: Tensor = softmax(model.classLogits(gated), 1);

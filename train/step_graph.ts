@@ -193,28 +193,34 @@ export function stepGraph(parts: StepParts): StepGraph {
   const training = new Training(labelled.key);
   const view = labelledView(labelled, classes, training);
   const batch = view.images.shape[0];
+  const size = view.images.shape[2];
   const views = parts.unlabelled && unlabelledViews(parts.unlabelled);
   const own = student.encode(view.images);
+  const strong = (views?.strong ?? []).map(({ image }) => student.encode(image)).map((features) =>
+    config.unlabelledGrad === "figure" ? detached(features) : features
+  );
+  const coarse = student.coarse(joined([own, ...strong]), training);
+  const count = parts.unlabelled?.images.shape[0] ?? 0;
+  const coarseOf = (pass: number) =>
+    pass === 0 ? narrow(coarse, 0, 0, batch) : narrow(coarse, 0, batch + (pass - 1) * count, count);
   const coarsest = own.levels[own.levels.length - 1];
   const embedding = flatten(coarsest, 1);
   const memories = banks && drawMemories(detach(embedding), banks, labelled.units);
+  const masks = config.maskPrompt ? student.maskPrompts(coarseOf(0)) : undefined;
   const embedded = student.embed(own, memories, training);
-  const masksOwn = student.decode(own, embedded, view.points, training);
-  const size = view.images.shape[2];
+  const masksOwn = student.decode(own, embedded, { points: view.points, masks }, training);
   const logits = student.classLogits(masksOwn);
   const terms: Record<string, Tensor> = {
     labelled: supervisedLoss(logits, view.target, config.labelLoss),
     presence: mul(presenceLoss(masksOwn, view.present), config.objectLossWeight),
     overlap: overlapLoss(narrow(logits, 1, 1, classes), masksOwn, view.truth, view.present),
+    coarse: supervisedLoss(enlarge(coarseOf(0), size), view.target, config.labelLoss),
   };
-  const teach = views && parts.unlabelled &&
-    unlabelledTerms(parts, parts.unlabelled, views, batch, training);
-  const coarseFeatures = teach?.coarse ? teach.coarse(own) : own;
-  const coarse = enlarge(student.coarse(coarseFeatures, training), size);
-  terms.coarse = supervisedLoss(narrow(coarse, 0, 0, batch), view.target, config.labelLoss);
   let loss = add(add(terms.labelled, terms.presence), add(terms.overlap, terms.coarse));
-  if (teach) {
-    terms.unlabelled = teach.loss(coarse);
+  if (views && parts.unlabelled) {
+    const coarseStrong = strong.map((_, v) => coarseOf(v + 1));
+    const passes = { views, strong, coarse: coarseStrong };
+    terms.unlabelled = unlabelledTerm(parts, parts.unlabelled, passes, training);
     loss = add(loss, mul(parts.lambda, terms.unlabelled));
   }
   return {
@@ -233,50 +239,48 @@ const detachedMasks = (m: ClassMasks): ClassMasks => ({
   ious: detach(m.ious),
 });
 
-/** Teacher targets and what both strong views of the student say to them. */
-function unlabelledTerms(
+/** The strong views of a step, as the student sees them. */
+interface StrongPasses {
+  readonly views: ReturnType<typeof unlabelledViews>;
+  readonly strong: readonly PyramidFeatures[];
+  /** Coarse logits of both, [B, 1 + C, R / 4, R / 4]. */
+  readonly coarse: readonly Tensor[];
+}
+
+/** Teacher targets, and how far both strong views of the student are from them. */
+function unlabelledTerm(
   { student, teacher, config, method }: StepParts,
   inputs: UnlabelledInputs,
-  views: ReturnType<typeof unlabelledViews>,
-  first: number,
+  { views, strong, coarse }: StrongPasses,
   training: Training,
-) {
+): Tensor {
   const { classes } = student;
-  const count = inputs.images.shape[0];
   const { prompts, weight } = pseudoPrompts(inputs, classes);
   const weak = detached(teacher.encode(views.weak));
-  const strong = views.strong.map(({ image }) => student.encode(image));
   const enhance = method === "sss";
   const taught = enhance
     ? teacher.enhance(weak, detached(strong[0]), config, views.strong[0].mask)
     : weak;
-  const seen = teacher.decode(taught, teacher.embed(taught), promptTokens(prompts));
-  const pseudo = pseudoLabels(teacher.classLogits(seen), weight, config.conf);
-  const source = (v: number) =>
-    config.unlabelledGrad === "figure" ? detached(strong[v]) : strong[v];
-  const partner = (v: number) => config.pair === "strong-strong" ? source(1 - v) : weak;
-  const sharpened = strong.map((_, v) =>
-    enhance ? student.enhance(source(v), partner(v), config, views.strong[v].mask) : source(v)
-  );
-  const masks = sharpened.map((features, v) => {
-    const tokens = promptTokens(strongPrompts(prompts, views.strong[v].mask, classes));
-    return student.decode(features, student.embed(features), tokens, training);
+  const maskPrompts = (logits: Tensor) =>
+    config.maskPrompt ? student.maskPrompts(logits) : undefined;
+  const seen = teacher.decode(taught, teacher.embed(taught), {
+    points: promptTokens(prompts),
+    masks: maskPrompts(teacher.coarse(weak)),
   });
-  const targets = views.strong.map(({ mask }) => ({
-    target: cutMix(pseudo.target, mask),
-    weight: cutMix(pseudo.weight, mask),
-  }));
-  const average = (logits: (v: number) => Tensor) =>
-    mul(targets.map((t, v) => unlabelledLoss(logits(v), t)).reduce(add), 1 / targets.length);
-  const coarseToo = config.unlabelledGrad === "student";
-  return {
-    coarse: coarseToo ? (own: PyramidFeatures) => joined([own, ...strong]) : undefined,
-    loss: (coarse: Tensor) => {
-      const fine = average((v) => student.classLogits(masks[v]));
-      if (!coarseToo) return fine;
-      return add(fine, average((v) => narrow(coarse, 0, first + v * count, count)));
-    },
-  };
+  const pseudo = pseudoLabels(teacher.classLogits(seen), weight, config.conf);
+  const partner = (v: number) => config.pair === "strong-strong" ? strong[1 - v] : weak;
+  const losses = strong.map((own, v) => {
+    const { mask } = views.strong[v];
+    const features = enhance ? student.enhance(own, partner(v), config, mask) : own;
+    const points = promptTokens(strongPrompts(prompts, mask, classes));
+    const given = { points, masks: maskPrompts(coarse[v]) };
+    const masks = student.decode(features, student.embed(features), given, training);
+    const target = { target: cutMix(pseudo.target, mask), weight: cutMix(pseudo.weight, mask) };
+    const fine = unlabelledLoss(student.classLogits(masks), target);
+    if (config.unlabelledGrad === "figure") return fine;
+    return add(fine, unlabelledLoss(enlarge(coarse[v], views.weak.shape[2]), target));
+  });
+  return mul(losses.reduce(add), 1 / losses.length);
 }
 
 /** The weak prompts for a strong view; an image with a pasted box gets none. */

@@ -70,6 +70,9 @@ const WARMUP = 0.05;
 /** Learning rate at the end, as a share of the first. */
 const FINAL_RATE = 0.05;
 
+/** Steps, as a share of the run, over which the teacher averages at most: short runs need a short memory. */
+const AVERAGED_SHARE = 0.05;
+
 /** Largest share of a run before the teacher is followed. */
 const MAX_TEACHER_WARMUP = 0.25;
 
@@ -155,7 +158,7 @@ export class Trainer {
     const { finish, reached } = await this.submitStep(graph, names);
     const learningRate = this.options.learningRate * this.schedule(step);
     this.optimizer.update(learningRate, reached);
-    this.ema.update(emaDecay(this.options.sss, step));
+    this.ema.update(this.decay(step));
     const hostMs = performance.now() - host;
     const values = await finish() as Float32Array[];
     const [total, ...rest] = values;
@@ -168,6 +171,11 @@ export class Trainer {
     const images = batchLabelled + ("unlabelled" in graph.terms ? 3 * batchUnlabelled : 0);
     const milliseconds = { total: performance.now() - start, host: hostMs };
     return { step: this.done, losses, images, learningRate, milliseconds };
+  }
+
+  private decay(step: number): number {
+    const { sss, steps } = this.options;
+    return Math.min(emaDecay(sss, step), Math.max(0, 1 - 1 / (AVERAGED_SHARE * steps)));
   }
 
   private sizes(): StepSizes {

@@ -2,12 +2,17 @@
 import {
   add,
   cat,
+  detach,
   expand,
   flatten,
   interpolate,
+  log,
+  narrow,
   permute,
   repeatInterleave,
   reshape,
+  softmax,
+  sub,
   type Tensor,
   tile,
   zeros,
@@ -26,6 +31,9 @@ import { Dfe, type DfeOptions } from "./dfe.ts";
  * nano model were still alike after 250 steps.
  */
 const CLASS_TOKEN_STD = 1;
+
+/** Keeps the logits of mask prompts within +-10. */
+const TINY = Math.exp(-10);
 
 /** What is learned beside SAM-2; its keys begin with `sss.`. */
 export class SssParts extends Module {
@@ -107,6 +115,17 @@ export class SssModel extends Sam2 {
     return this.sss.coarse.forward(features.levels[0], training);
   }
 
+  /**
+   * Pseudo-masks as mask prompts: how much more likely each class is than all others, as logits within
+   * +-10 [B C, 1, R / 4, R / 4]; no gradient flows.
+   */
+  maskPrompts(coarse: Tensor): Tensor {
+    const [batch, , height, width] = coarse.shape;
+    const probability = narrow(softmax(detach(coarse), 1), 1, 1, this.classes);
+    const odds = sub(log(add(probability, TINY)), log(add(sub(1, probability), TINY)));
+    return reshape(odds, [batch * this.classes, 1, height, width]);
+  }
+
   /** Image embeddings of every object, [B C, dModel, R / 16, R / 16], with or without memories. */
   embed(features: PyramidFeatures, memories?: DrawnMemories, training?: Training): Tensor {
     const coarsest = features.levels[features.levels.length - 1];
@@ -132,12 +151,13 @@ export class SssModel extends Sam2 {
    * One mask for each class of each image: the class token goes before all other prompt tokens.
    *
    * @param embedding from {@link embed}, [B C, dModel, R / 16, R / 16].
-   * @param points prompts of every object, [B C, P, 2] and [B C, P].
+   * @param prompts of every object: points [B C, P, 2] with labels [B C, P], and mask prompts where
+   * there are any.
    */
   decode(
     features: PyramidFeatures,
     embedding: Tensor,
-    points: PointPrompt,
+    prompts: { points: PointPrompt; masks?: Tensor | undefined },
     training?: Training,
   ): ClassMasks {
     const batch = features.levels[0].shape[0];
@@ -146,8 +166,8 @@ export class SssModel extends Sam2 {
     const highRes = levels.slice(0, -1).map((level) => repeatInterleave(level, this.classes, 0));
     const token = reshape(this.sss.class_embed.weight, [1, this.classes, 1, -1]);
     const leadingTokens = reshape(expand(token, [batch, -1, -1, -1]), [objects, 1, -1]);
-    const prompts = { points, leadingTokens };
-    const heads = this.forwardSamHeads(embedding, highRes, prompts, { multimask: false, training });
+    const all = { ...prompts, leadingTokens };
+    const heads = this.forwardSamHeads(embedding, highRes, all, { multimask: false, training });
     const [, , height, width] = heads.ungatedMultimasks.shape;
     const perImage = [batch, this.classes];
     return {
