@@ -15,6 +15,7 @@ import { emaDecay, type SssConfig, unlabelledWeight } from "../model/sss/config.
 import { gpuLabelling } from "../model/sss/gpu_labelling.ts";
 import { SssModel } from "../model/sss/sss_model.ts";
 import type { DataSet, LabelledVolume, Volume } from "./data/dataset.ts";
+import { Random } from "./data/random.ts";
 import { type InferenceParts, type Prediction, segmentVolume } from "./inference.ts";
 import { MemoryBanks, type MemorySizes } from "./memory_banks.ts";
 import { PseudoCache } from "./pseudo_cache.ts";
@@ -63,6 +64,9 @@ export interface SavedTrainer {
 
 /** Memories that an image attends to. */
 const DRAWS = 4;
+
+/** Share of the steps in which labelled images attend to memories. */
+const MEMORY_SHARE = 0.5;
 
 /** Share of the run in which the learning rate rises. */
 const WARMUP = 0.05;
@@ -210,7 +214,7 @@ export class Trainer {
       method,
       labelled: labelledInputs(batch, this.sizes(), seed, step),
       unlabelled: follow ? unlabelledInputs(images, pseudo, this.sizes(), seed, step) : undefined,
-      banks: this.banks.ready ? this.bankLeaves() : undefined,
+      banks: this.remembers(step) ? this.bankLeaves() : undefined,
       lambda: scalar(unlabelledWeight(sss, step)),
     });
   }
@@ -226,6 +230,12 @@ export class Trainer {
       write: [...this.weights.gradientTargets(grads), ...buffers],
     });
     return { finish, reached: grads.map((g) => g !== undefined) };
+  }
+
+  /** Half of the steps go without memories, as the first slice of every test volume has to. */
+  private remembers(step: number): boolean {
+    const { seed } = this.options;
+    return this.banks.ready && new Random(seed).fork("memory", step).uniform() < MEMORY_SHARE;
   }
 
   private memorySizes(): MemorySizes {
