@@ -120,6 +120,7 @@ async function segmentSlice(
   const given = {
     points: promptLeaves(prompts),
     masks: parts.config.maskPrompt ? model.maskPrompts(model.coarse(features)) : undefined,
+    refine: parts.config.refine,
   };
   const masks = model.decode(features, model.embed(features, memories), given);
   const present = reshape(gt(masks.objectScores, 0), [1, model.classes, 1, 1]);

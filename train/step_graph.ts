@@ -189,6 +189,7 @@ function pseudoPrompts(
  */
 export function stepGraph(parts: StepParts): StepGraph {
   const { student, config, labelled, banks } = parts;
+  const { refine } = config;
   const { classes } = student;
   const training = new Training(labelled.key);
   const view = labelledView(labelled, classes, training);
@@ -208,7 +209,7 @@ export function stepGraph(parts: StepParts): StepGraph {
   const memories = banks && drawMemories(detach(embedding), banks, labelled.units);
   const masks = config.maskPrompt ? student.maskPrompts(coarseOf(0)) : undefined;
   const embedded = student.embed(own, memories, training);
-  const masksOwn = student.decode(own, embedded, { points: view.points, masks }, training);
+  const masksOwn = student.decode(own, embedded, { points: view.points, masks, refine }, training);
   const logits = student.classLogits(masksOwn);
   const terms: Record<string, Tensor> = {
     labelled: supervisedLoss(logits, view.target, config.labelLoss),
@@ -266,6 +267,7 @@ function unlabelledTerm(
   const seen = teacher.decode(taught, teacher.embed(taught), {
     points: promptTokens(prompts),
     masks: maskPrompts(teacher.coarse(weak)),
+    refine: config.refine,
   });
   const pseudo = pseudoLabels(teacher.classLogits(seen), weight, config.conf);
   const partner = (v: number) => config.pair === "strong-strong" ? strong[1 - v] : weak;
@@ -273,7 +275,7 @@ function unlabelledTerm(
     const { mask } = views.strong[v];
     const features = enhance ? student.enhance(own, partner(v), config, mask) : own;
     const points = promptTokens(strongPrompts(prompts, mask, classes));
-    const given = { points, masks: maskPrompts(coarse[v]) };
+    const given = { points, masks: maskPrompts(coarse[v]), refine: config.refine };
     const masks = student.decode(features, student.embed(features), given, training);
     const target = { target: cutMix(pseudo.target, mask), weight: cutMix(pseudo.weight, mask) };
     const fine = unlabelledLoss(student.classLogits(masks), target);

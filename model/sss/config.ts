@@ -71,6 +71,8 @@ export interface SssConfig {
    * Without them a nano model hardly told the classes apart after 250 steps.
    */
   readonly maskPrompt: boolean;
+  /** Whether the decoder's logits are added to its mask prompt: it then refines the pseudo-mask. */
+  readonly refine: boolean;
 
   /** Items of the self-sorting memory bank. */
   readonly memoryBankSize: number;
@@ -104,6 +106,7 @@ export const sssDefaults: SssConfig = {
   point: oursPcsw.point,
   boxJitter: 0.02,
   maskPrompt: true,
+  refine: true,
   memoryBankSize: 16,
   memoryBankIouSlack: 0.1,
 };

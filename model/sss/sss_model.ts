@@ -63,6 +63,16 @@ export interface ClassMasks {
   readonly ious: Tensor;
 }
 
+/** Prompts of every object of a batch. */
+export interface ObjectPrompts {
+  /** Coordinates [B C, P, 2] and labels [B C, P]. */
+  readonly points: PointPrompt;
+  /** Logits [B C, 1, R / 4, R / 4]. */
+  readonly masks?: Tensor | undefined;
+  /** Whether the decoder adds to the mask prompt instead of replacing it. */
+  readonly refine?: boolean;
+}
+
 /** Memories that the objects of a batch attend to: items of the memory bank. */
 export interface DrawnMemories {
   /** Memory maps of `count` draws for every object, [B C, count (R / 16)^2, memDim]. */
@@ -152,12 +162,12 @@ export class SssModel extends Sam2 {
    *
    * @param embedding from {@link embed}, [B C, dModel, R / 16, R / 16].
    * @param prompts of every object: points [B C, P, 2] with labels [B C, P], and mask prompts where
-   * there are any.
+   * there are any; with `refine` the masks are what the decoder adds to these.
    */
   decode(
     features: PyramidFeatures,
     embedding: Tensor,
-    prompts: { points: PointPrompt; masks?: Tensor | undefined },
+    { refine, ...prompts }: ObjectPrompts,
     training?: Training,
   ): ClassMasks {
     const batch = features.levels[0].shape[0];
@@ -168,10 +178,12 @@ export class SssModel extends Sam2 {
     const leadingTokens = reshape(expand(token, [batch, -1, -1, -1]), [objects, 1, -1]);
     const all = { ...prompts, leadingTokens };
     const heads = this.forwardSamHeads(embedding, highRes, all, { multimask: false, training });
-    const [, , height, width] = heads.ungatedMultimasks.shape;
+    const own = heads.ungatedMultimasks;
+    const masks = refine && prompts.masks ? add(own, prompts.masks) : own;
+    const [, , height, width] = own.shape;
     const perImage = [batch, this.classes];
     return {
-      logits: reshape(heads.ungatedMultimasks, [...perImage, height, width]),
+      logits: reshape(masks, [...perImage, height, width]),
       objectScores: reshape(heads.objectScoreLogits, perImage),
       ious: reshape(heads.ious, perImage),
     };

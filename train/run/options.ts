@@ -55,7 +55,7 @@ export const defaults: Choices = {
     steps: 60,
     batchLabelled: 4,
     batchUnlabelled: 4,
-    learningRate: 1e-3,
+    learningRate: 2e-3,
     weightDecay: 0.01,
     clip: 1,
     sss: sssConfig(),
