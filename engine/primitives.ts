@@ -16,7 +16,7 @@ import { softmaxRules } from "./ops/softmax.ts";
 import type { Gradient } from "./rule.ts";
 
 /** Primitives with kernels of their own. */
-export const heavyRules = {
+export const heavyRules: HeavyRules = {
   matmul: matmulRule,
   conv2d: conv2dRule,
   conv2dInput: conv2dInputRule,
@@ -28,7 +28,7 @@ export const heavyRules = {
   ...attentionRules,
   ...softmaxRules,
   ...layerNormRules,
-} as unknown as HeavyRules;
+};
 
 /** Extra outputs are read by gradient rules alone. */
 const noGradient = () => {
