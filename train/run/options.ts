@@ -52,7 +52,7 @@ export const defaults: Choices = {
     model: "nano",
     size: 128,
     seed: 0,
-    steps: 60,
+    steps: 40,
     batchLabelled: 4,
     batchUnlabelled: 4,
     learningRate: 2e-3,
