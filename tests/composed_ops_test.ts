@@ -12,6 +12,7 @@ import {
   maxPool2d,
   mul,
   oneHot,
+  pad,
   read,
   readAll,
   reshape,
@@ -161,4 +162,13 @@ Deno.test("interpolate() returns the tensor itself at its own size and refuses b
   throws(() => interpolate(x, { mode: "nearest" }), /either size or scaleFactor/);
   throws(() => interpolate(x, { size: [0, 1], mode: "nearest" }), /size \[0,1\]/);
   throws(() => interpolate(x, { size: [2, 2], mode: "nearest", antialias: true }), /no antialias/);
+});
+
+Deno.test("pad() surrounds with the value when one is given, and passes gradients inside", async () => {
+  const x = tensor([1, 2, 3], [1, 3]);
+  const padded = pad(x, [[1, 0], [2, 1]], -7);
+  const [slope] = gradients(sum(mul(padded, padded)), [x]);
+  const [values, found] = await readAll([padded, slope!]);
+  deepEqual([...values], [-7, -7, -7, -7, -7, -7, -7, -7, 1, 2, 3, -7]);
+  deepEqual([...found], [2, 4, 6]);
 });

@@ -4,7 +4,7 @@ import { type DType, type TypedArray } from "../dtype.ts";
 import type { Gradient } from "../rule.ts";
 import { broadcastShapes, type Shape, show } from "../shape.ts";
 import { node, type Tensor, tensor } from "../tensor.ts";
-import { expand, reshape } from "./movement.ts";
+import { expand, padZeros, reshape } from "./movement.ts";
 import { sumTo } from "./reduce.ts";
 
 /** A tensor, or a number that stands for a scalar of the other operand's type. */
@@ -148,6 +148,22 @@ export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
   const shape = broadcastShapes(condition.shape, x.shape, "where");
   const inputs = [expand(condition, shape), expand(x, shape), expand(y, shape)];
   return node("where", {}, inputs, shape, x.dtype);
+}
+
+/**
+ * A value (0 where left out) before and after each dimension.
+ *
+ * @param amounts one `[before, after]` per dimension, all not negative.
+ * @throws {RangeError} where there is not one pair per dimension, or one is negative.
+ */
+export function pad(
+  x: Tensor,
+  amounts: readonly (readonly [number, number])[],
+  value = 0,
+): Tensor {
+  const padded = padZeros(x, amounts);
+  if (value === 0 || padded === x) return padded;
+  return where(padZeros(ones(x.shape), amounts), padded, value);
 }
 
 /** Converts the element type; f32 to integers truncates. */

@@ -29,6 +29,7 @@ export {
   neg,
   ones,
   type Operand,
+  pad,
   pow,
   reciprocal,
   relu,
