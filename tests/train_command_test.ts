@@ -6,6 +6,7 @@ import {
   strictEqual as equal,
 } from "node:assert/strict";
 import { readSafetensors } from "../engine/safetensors.ts";
+import { defaults } from "../train/run/options.ts";
 import type { CreateTrainer } from "../train/run/train_run.ts";
 import { Trainer } from "../train/trainer.ts";
 import { evalWith, fake, inFolder, trainWith } from "./run_commands.ts";
@@ -130,7 +131,7 @@ Deno.test("runTraining() refuses to resume when options or data disagree", () =>
       name: "UserError",
       message:
         `Cannot continue from ${run}/last.safetensors: --seed is 0 in the checkpoint and 3 ` +
-        "here; --lr is 0.001 in the checkpoint and 0.5 here.",
+        `here; --lr is ${defaults.train.learningRate} in the checkpoint and 0.5 here.`,
     });
     const before = await Deno.readTextFile(`${run}/config.json`);
     await Deno.copyFile(
@@ -160,7 +161,8 @@ Deno.test("runTraining() throws and keeps the checkpoint when a loss is no longe
     const args = ["--data", `${folder}/data`, "--checkpoint-every", "1", "--out", run];
     await rejects(trainWith(args, create), {
       name: "UserError",
-      message: 'The loss "total" is NaN at step 4; try a smaller --lr than 0.001.',
+      message:
+        `The loss "total" is NaN at step 4; try a smaller --lr than ${defaults.train.learningRate}.`,
     });
     const { metadata } = await readSafetensors(`${run}/last.safetensors`);
     equal(JSON.parse(metadata.run).step, 3);
