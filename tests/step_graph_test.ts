@@ -10,7 +10,7 @@ const SIZE = 64;
 const CLASSES = 2;
 const SIZES = { size: SIZE, classes: CLASSES, draws: 2, boxJitter: 0.02 };
 
-/** Keys of the student's parameters that a loss reaches: `true` for the unlabelled loss alone. */
+/** Keys of the student's parameters that one term of the loss reaches. */
 function reached(
   unlabelledGrad: "student" | "figure",
   term: "unlabelled" | "labelled",

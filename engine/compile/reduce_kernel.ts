@@ -1,5 +1,4 @@
 /** Kernels generated for sums, maxima and argmax, with what they read computed on the way. */
-import type { Attributes } from "../attributes.ts";
 import type { AdapterProfile } from "../device.ts";
 import { type Shape, stridesOf } from "../shape.ts";
 import { type Epilogue, grid1d, type Lowering, type Step, storage } from "../../shaders/kernel.ts";
@@ -244,6 +243,3 @@ ${ENTRY}
 `;
   return { kernel: { label: `${label} (join)`, source, grid }, args: ["tmp0", "out0", "epilogue"] };
 }
-
-/** Attributes that reductions share; kept here so that the two stay in step. */
-export type ReduceAttributes = Attributes["sum"] | Attributes["argmax"];

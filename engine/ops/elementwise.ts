@@ -2,10 +2,9 @@
 import type { BinaryAttributes, Primitive, UnaryAttributes } from "../attributes.ts";
 import { type DType, type TypedArray } from "../dtype.ts";
 import type { Gradient } from "../rule.ts";
-import { broadcastShapes, type Shape, show } from "../shape.ts";
+import { broadcastShapes, type Shape } from "../shape.ts";
 import { node, type Tensor, tensor } from "../tensor.ts";
-import { expand, padZeros, reshape } from "./movement.ts";
-import { sumTo } from "./reduce.ts";
+import { expand, padZeros } from "./movement.ts";
 
 /** A tensor, or a number that stands for a scalar of the other operand's type. */
 export type Operand = Tensor | number;
@@ -249,13 +248,3 @@ export const whereGradient: Gradient<"where"> = (n, g, needs) => [
   needs[1] ? where(n.inputs[0], g, 0) : undefined,
   needs[2] ? where(n.inputs[0], 0, g) : undefined,
 ];
-
-/** Fails with a sentence where the shapes differ. */
-export function requireSameShape(op: string, a: Tensor, b: Tensor): void {
-  if (show(a.shape) !== show(b.shape)) {
-    throw new RangeError(`${op}: shapes ${show(a.shape)} and ${show(b.shape)} differ.`);
-  }
-}
-
-/** Sums a gradient down to the shape of a broadcast operand. */
-export const unbroadcast = (g: Tensor, shape: Shape): Tensor => reshape(sumTo(g, shape), shape);
