@@ -4,13 +4,14 @@ import type { Plan, Ref } from "./compile/plan.ts";
 import type { Device } from "./device.ts";
 import { UserError } from "./errors.ts";
 import { DTYPES, type TypedArray } from "./dtype.ts";
+import { SizesPool } from "./sizes_pool.ts";
 import type { Storage, Tensor } from "./tensor.ts";
 
 /** A compiled kernel. */
 export interface Pipeline {
   /** The compiled shader. */
   readonly pipeline: GPUComputePipeline;
-  /** Layout of its only bind group. */
+  /** Layout of the bind group of its storage buffers. */
   readonly layout: GPUBindGroupLayout;
 }
 
@@ -22,7 +23,7 @@ export interface Counters {
   dispatches: number;
   /** GPU buffers made, freed ones included. */
   buffersCreated: number;
-  /** Bind groups made. */
+  /** Bind groups of storage buffers made. */
   bindGroupsCreated: number;
   /** Bytes of GPU buffers that are alive. */
   liveBytes: number;
@@ -43,6 +44,8 @@ export class Runtime {
   private readonly pipelines = new Map<string, Pipeline>();
   private readonly layouts = new Map<number, GPUBindGroupLayout>();
   private readonly staging: GPUBuffer[] = [];
+  /** Uniform buffers of kernels' sizes. */
+  readonly sizes: SizesPool;
   private arena: GPUBuffer | undefined;
 
   /** The first error that no scope caught, or the loss of the device: results are not to be trusted. */
@@ -51,6 +54,7 @@ export class Runtime {
   /** Watches the device for errors and for its loss. */
   constructor(readonly device: Device) {
     const { gpu } = device;
+    this.sizes = new SizesPool(gpu, (bytes, usage) => this.createBuffer(bytes, usage));
     gpu.addEventListener("uncapturederror", (event) => {
       this.failure ??= new Error(
         `WebGPU reports: ${(event as GPUUncapturedErrorEvent).error.message}`,
@@ -101,9 +105,9 @@ export class Runtime {
     return layout;
   }
 
-  /** The pipeline of a kernel; equal sources with as many bindings share one. */
+  /** The pipeline of a kernel; equal sources with as many storage bindings share one. */
   pipelineOf(kernel: Kernel, bindings: number): Pipeline {
-    const key = `${bindings}|${kernel.source}`;
+    const key = `${bindings}|${kernel.sizes ? "sizes" : ""}|${kernel.source}`;
     let found = this.pipelines.get(key);
     if (!found) {
       const { gpu } = this.device;
@@ -111,7 +115,9 @@ export class Runtime {
       const module = gpu.createShaderModule({ code: kernel.source, label: kernel.label });
       const pipeline = gpu.createComputePipeline({
         label: kernel.label,
-        layout: gpu.createPipelineLayout({ bindGroupLayouts: [layout] }),
+        layout: gpu.createPipelineLayout({
+          bindGroupLayouts: kernel.sizes ? [layout, this.sizes.layout] : [layout],
+        }),
         compute: { module, entryPoint: "main" },
       });
       this.pipelines.set(key, found = { pipeline, layout });
@@ -163,6 +169,7 @@ interface Bound {
   readonly bindings: readonly Ref[];
   readonly grid: readonly [number, number, number];
   readonly outside: boolean;
+  readonly sizes: GPUBindGroup | undefined;
   group: GPUBindGroup | undefined;
 }
 
@@ -183,6 +190,7 @@ export class Executable {
       bindings,
       grid: kernel.grid,
       outside: bindings.some((b) => b.kind === "leaf" || b.kind === "target"),
+      sizes: kernel.sizes && runtime.sizes.groupOf(kernel.sizes),
       group: undefined,
     }));
   }
@@ -239,6 +247,7 @@ export class Executable {
       }
       pass.setPipeline(step.pipeline.pipeline);
       pass.setBindGroup(0, step.group);
+      if (step.sizes) pass.setBindGroup(1, step.sizes);
       pass.dispatchWorkgroups(...step.grid);
     }
     pass.end();

@@ -1,6 +1,6 @@
-/** What a kernel specialiser returns: WGSL with baked shapes, and how its bindings are filled. */
+/** What a kernel specialiser returns: WGSL, sizes, and how its bindings are filled. */
 
-/** One compute shader with all shapes baked in, entry point `main`. */
+/** One compute shader, entry point `main`. Shapes are baked into its source or stand in `sizes`. */
 export interface Kernel {
   /** Op, shapes and schedule, for errors, traces and `DEBUG`. */
   readonly label: string;
@@ -8,7 +8,15 @@ export interface Kernel {
   readonly source: string;
   /** Workgroups per dimension. */
   readonly grid: readonly [number, number, number];
+  /**
+   * Values that the source reads as {@link declareSizes} declares them, so that one compiled source
+   * serves many shapes. Unsigned, modulo 2^32.
+   */
+  readonly sizes?: Sizes;
 }
+
+/** Named numbers of a kernel, in the order of its uniform buffer. */
+export type Sizes = Readonly<Record<string, number>>;
 
 /** `in0`, `in1`… inputs; `out0`… outputs; `tmp0`… scratch; `epilogue` expands to its inputs, last. */
 export type Arg = `in${number}` | `out${number}` | `tmp${number}` | "epilogue";
@@ -51,6 +59,13 @@ export const IDENTITY: Epilogue = {
 /** Declares binding `index` as a storage array. */
 export function storage(index: number, name: string, type = "f32"): string {
   return `@group(0) @binding(${index}) var<storage, read_write> ${name}: array<${type}>;`;
+}
+
+/** WGSL of the uniform buffer that holds a kernel's sizes, readable as `sizes.<name>`. */
+export function declareSizes(sizes: Sizes): string {
+  const members = Object.keys(sizes).map((name) => `${name}: u32`);
+  return `struct Sizes { ${members.join(", ")} }
+@group(1) @binding(0) var<uniform> sizes: Sizes;`;
 }
 
 /** Spreads `count` workgroups over x and y where one dimension would exceed the adapter's limit. */

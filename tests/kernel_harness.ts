@@ -1,5 +1,6 @@
 /** Runs a lowering on plain arrays, without the graph: what kernel tests stand on. */
 import { type Device, openDevice } from "../engine/device.ts";
+import { SizesPool } from "../engine/sizes_pool.ts";
 import type { Arg, Lowering } from "../shaders/kernel.ts";
 
 /** Every schedule class that the same kernel tests run on. */
@@ -42,6 +43,11 @@ export async function runLowering(
     arg === "epilogue"
       ? buffers.epilogue
       : [buffers[arg.replace(/\d+/, "")][Number(arg.match(/\d+/)![0])]];
+  const pages: GPUBuffer[] = [];
+  const sizes = new SizesPool(gpu, (size, usage) => {
+    pages.push(gpu.createBuffer({ size, usage }));
+    return pages[pages.length - 1];
+  });
   gpu.pushErrorScope("validation");
   const encoder = gpu.createCommandEncoder();
   const pass = encoder.beginComputePass();
@@ -56,12 +62,15 @@ export async function runLowering(
       })),
     });
     const pipeline = gpu.createComputePipeline({
-      layout: gpu.createPipelineLayout({ bindGroupLayouts: [layout] }),
+      layout: gpu.createPipelineLayout({
+        bindGroupLayouts: kernel.sizes ? [layout, sizes.layout] : [layout],
+      }),
       compute: { module, entryPoint: "main" },
     });
     const entries = bound.map((buffer, binding) => ({ binding, resource: { buffer } }));
     pass.setPipeline(pipeline);
     pass.setBindGroup(0, gpu.createBindGroup({ layout, entries }));
+    if (kernel.sizes) pass.setBindGroup(1, sizes.groupOf(kernel.sizes));
     pass.dispatchWorkgroups(...kernel.grid);
   }
   pass.end();
@@ -82,6 +91,6 @@ export async function runLowering(
     results.push(new Float32Array(read.getMappedRange().slice(0, outputs[i] * 4)));
     read.destroy();
   }
-  for (const list of Object.values(buffers)) for (const b of list) b.destroy();
+  for (const list of [pages, ...Object.values(buffers)]) for (const b of list) b.destroy();
   return results;
 }
