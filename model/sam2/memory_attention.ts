@@ -1,5 +1,13 @@
 /** Conditions the features of a frame on memories and object pointers. */
-import { add, axialRotary, mul, relu, type RotaryTables, type Tensor } from "../../engine/mod.ts";
+import {
+  add,
+  axialRotary,
+  expand,
+  mul,
+  relu,
+  type RotaryTables,
+  type Tensor,
+} from "../../engine/mod.ts";
 import { LayerNorm, Linear, Module, type Training } from "../../engine/nn/mod.ts";
 import type { MemoryAttentionConfig } from "../config.ts";
 import { Attention } from "./attention.ts";
@@ -57,7 +65,7 @@ export class MemoryAttentionLayer extends Module {
     this.rate = dropout;
   }
 
-  /** [B, N, dim] to [B, N, dim]. */
+  /** [B or 1, N, dim] to [B, N, dim]. */
   forward(x: Tensor, context: LayerContext): Tensor {
     const { memory, positions, pointerTokens, tables, training } = context;
     const drop = (t: Tensor) => training?.dropout(t, this.rate) ?? t;
@@ -65,6 +73,8 @@ export class MemoryAttentionLayer extends Module {
     const rotary = { tables, excludedKeys: 0 };
     const attended = this.self_attn.forward(own, own, own, { rotary, training });
     let y = add(x, drop(attended));
+    // Before the first look at memories a frame is the same for all objects.
+    if (y.shape[0] !== memory.shape[0]) y = expand(y, [memory.shape[0], -1, -1]);
     const recalled = this.cross_attn_image.forward(
       this.norm2.forward(y),
       add(memory, positions),
@@ -112,7 +122,7 @@ export class MemoryAttention extends Module {
   /**
    * The features in the light of the memories, [B, N, dim].
    *
-   * @param features of the frame, [B, N, dim].
+   * @param features of the frame, [B, N, dim]; a batch of 1 serves all memories.
    * @param positions their position encoding, [1 or B, N, dim].
    */
   forward(

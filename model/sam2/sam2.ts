@@ -23,8 +23,8 @@ import {
 import type { Training } from "../../engine/nn/mod.ts";
 import type { MemoryTokens } from "./memory_attention.ts";
 import type { EncodedMemory } from "./memory_encoder.ts";
-import { type SelectedMemory, selectMemory, type TrackingOutputs } from "./memory_selection.ts";
-import { sinePositionEncoding1d } from "./position_encoding.ts";
+import { selectMemory, type TrackingOutputs } from "./memory_selection.ts";
+import { sinePositionEncoding, sinePositionEncoding1d } from "./position_encoding.ts";
 import type { PointPrompt } from "./prompt_encoder.ts";
 import { type ImageFeatures, Sam2Image, type SamHeadsOutput } from "./sam2_image.ts";
 import type { Trace } from "./trace.ts";
@@ -38,8 +38,20 @@ export interface FrameOutput extends SamHeadsOutput {
   readonly memory?: EncodedMemory;
 }
 
+/** What a frame attends to, as tensors of a batch of objects. */
+export interface MemoryBank {
+  /** Memories [B, memDim, H, W] with the row of the temporal encoding that each gets. */
+  readonly memories: readonly { readonly features: Tensor; readonly temporalRow: number }[];
+  /** Object pointers [B, dModel] with their distance in frames. */
+  readonly pointers: readonly { readonly pointer: Tensor; readonly distance: number }[];
+  /** Frames over which distances are spread, at least 1. */
+  readonly pointerSpan: number;
+}
+
 /** How memories are made. */
 export interface EncodeMemoryOptions {
+  /** Whether each object stands for itself; then `nonOverlapMasksForMemEnc` does not apply. */
+  readonly separateObjects?: boolean | undefined;
   /** Whether the masks come from clicks; then `binarizeMaskFromPtsForMemEnc` applies. */
   readonly isMaskFromPts?: boolean;
   /** Given in training mode: then no rule for evaluation applies. */
@@ -52,8 +64,10 @@ export interface TrackStepInput {
   readonly frame: number;
   /** Whether the frame is prompted before it was ever tracked: then no memory is used. */
   readonly isInitCondFrame: boolean;
-  /** Features of the frame, with the batch of objects. */
+  /** Features of the frame, with the batch of objects; with `embedding` a batch of 1 serves all. */
   readonly features: ImageFeatures;
+  /** The embedding from {@link Sam2.conditionOnMemory}, instead of that from `outputs`. */
+  readonly embedding?: Tensor | undefined;
   /** Clicks and boxes, coordinates [B, P, 2] and labels [B, P]. */
   readonly points?: PointPrompt | undefined;
   /** Binary masks, [B, 1, R, R]. */
@@ -66,6 +80,8 @@ export interface TrackStepInput {
   readonly reverse?: boolean;
   /** Whether the frame gets a memory (default). */
   readonly runMemEncoder?: boolean;
+  /** Whether each object of the batch stands for itself when memories are made. */
+  readonly separateObjects?: boolean | undefined;
   /** Logits of an earlier result that points correct, [B, 1, R / 4, R / 4]. */
   readonly prevSamMaskLogits?: Tensor | undefined;
   /** Given in training mode. */
@@ -100,14 +116,14 @@ const toTokens = (map: Tensor) => permute(flatten(map, 2), [0, 2, 1]);
 export class Sam2 extends Sam2Image {
   /** Masks and memory of one frame, from its features, prompts and the outputs of other frames. */
   trackStep(input: TrackStepInput): FrameOutput {
-    const { points, training, runMemEncoder = true } = input;
+    const { points, training, runMemEncoder = true, separateObjects } = input;
     const heads = this.segmentFrame(input);
     if (!runMemEncoder || this.config.numMaskmem === 0) return heads;
     const memory = this.encodeNewMemory(
       coarsest(input.features.levels),
       heads.highResMasks,
       heads.objectScoreLogits,
-      { isMaskFromPts: points !== undefined, training },
+      { isMaskFromPts: points !== undefined, separateObjects, training },
     );
     return { ...heads, memory };
   }
@@ -123,7 +139,7 @@ export class Sam2 extends Sam2Image {
   /**
    * Makes the memory of a frame.
    *
-   * @param embedding of the frame, not conditioned on memories, [B, dModel, R / 16, R / 16].
+   * @param embedding of the frame, not conditioned on memories, [B or 1, dModel, R / 16, R / 16].
    * @param masks logits, [B, 1, R, R].
    * @param objectScoreLogits [B, 1]
    */
@@ -131,10 +147,10 @@ export class Sam2 extends Sam2Image {
     embedding: Tensor,
     masks: Tensor,
     objectScoreLogits: Tensor,
-    { isMaskFromPts = false, training }: EncodeMemoryOptions = {},
+    { isMaskFromPts = false, separateObjects = false, training }: EncodeMemoryOptions = {},
   ): EncodedMemory {
     const { config } = this;
-    const apart = config.nonOverlapMasksForMemEnc && !training
+    const apart = config.nonOverlapMasksForMemEnc && !separateObjects && !training
       ? applyNonOverlappingConstraints(masks)
       : masks;
     const binary = config.binarizeMaskFromPtsForMemEnc && isMaskFromPts && !training;
@@ -167,15 +183,37 @@ export class Sam2 extends Sam2Image {
       training: training !== undefined,
     };
     const selected = selectMemory(outputs, query, this.config);
+    const bank: MemoryBank = {
+      ...selected,
+      memories: selected.memories.map(({ output, temporalRow }) => {
+        if (!output.memory) {
+          throw new RangeError("trackStep: a remembered frame has no memory yet.");
+        }
+        return { features: output.memory.features, temporalRow };
+      }),
+      pointers: selected.pointers.map(({ output: { objPtr: pointer }, distance }) => ({
+        pointer,
+        distance,
+      })),
+    };
+    return this.conditionOnMemory(features, bank, training);
+  }
+
+  /**
+   * The image embedding of a frame in the light of memories, [B, dModel, R / 16, R / 16].
+   *
+   * @param features of the frame; a batch of 1 serves all objects of the bank.
+   */
+  conditionOnMemory(features: ImageFeatures, bank: MemoryBank, training?: Training): Tensor {
     const embedding = coarsest(features.levels);
-    const [batch, , height, width] = embedding.shape;
+    const [, channels, height, width] = embedding.shape;
     const conditioned = this.memory_attention.forward(
       toTokens(embedding),
       toTokens(coarsest(features.positions)),
-      this.memoryTokens(selected, batch),
+      this.memoryTokens(bank),
       { grid: [height, width], training },
     );
-    return reshape(permute(conditioned, [0, 2, 1]), embedding.shape);
+    return reshape(permute(conditioned, [0, 2, 1]), [-1, channels, height, width]);
   }
 
   /** Masks of the frame, before its memory is made. */
@@ -189,7 +227,7 @@ export class Sam2 extends Sam2Image {
     if (prevSamMaskLogits && (!points || masks)) {
       throw new RangeError("trackStep: earlier logits are corrected by points, and by them alone.");
     }
-    const embedding = this.prepareMemoryConditionedFeatures(input);
+    const embedding = input.embedding ?? this.prepareMemoryConditionedFeatures(input);
     trace?.("pix_feat_with_mem", embedding);
     const multimask = this.usesMultimask(input.isInitCondFrame, points);
     const prompts = { points, masks: prevSamMaskLogits ?? masks };
@@ -197,31 +235,31 @@ export class Sam2 extends Sam2Image {
   }
 
   /** Lines up memories, then object pointers. */
-  private memoryTokens(selected: SelectedMemory<FrameOutput>, batch: number): MemoryTokens {
+  private memoryTokens(bank: MemoryBank): MemoryTokens {
     const memory: Tensor[] = [];
     const positions: Tensor[] = [];
-    for (const { output, temporalRow } of selected.memories) {
-      if (!output.memory) throw new RangeError("trackStep: a remembered frame has no memory yet.");
-      const { features, positions: place } = output.memory;
+    for (const { features, temporalRow } of bank.memories) {
+      const [, channels, height, width] = features.shape;
+      const place = toTokens(sinePositionEncoding(channels, height, width));
       const time = reshape(select(this.maskmem_tpos_enc, 0, temporalRow), [1, 1, -1]);
       memory.push(toTokens(features));
-      positions.push(add(toTokens(place), time));
+      positions.push(add(place, time));
     }
     const parts = this.config.dModel / this.config.memDim;
-    for (const { output } of selected.pointers) {
-      memory.push(reshape(output.objPtr, [batch, parts, this.config.memDim]));
+    for (const { pointer } of bank.pointers) {
+      memory.push(reshape(pointer, [-1, parts, this.config.memDim]));
     }
-    const pointerTokens = selected.pointers.length * parts;
-    if (pointerTokens > 0) positions.push(this.pointerPositions(selected, parts));
+    const pointerTokens = bank.pointers.length * parts;
+    if (pointerTokens > 0) positions.push(this.pointerPositions(bank, parts));
     return { memory: cat(memory, 1), positions: cat(positions, 1), pointerTokens };
   }
 
   /** [1, pointers * parts, memDim]: how far away in time each pointer is. */
-  private pointerPositions(selected: SelectedMemory<FrameOutput>, parts: number): Tensor {
+  private pointerPositions({ pointers, pointerSpan }: MemoryBank, parts: number): Tensor {
     const { memDim, dModel } = this.config;
-    const count = selected.pointers.length;
+    const count = pointers.length;
     if (!this.obj_ptr_tpos_proj) return zeros([1, count * parts, memDim]);
-    const distances = selected.pointers.map(({ distance }) => distance / selected.pointerSpan);
+    const distances = pointers.map(({ distance }) => distance / pointerSpan);
     const time = this.obj_ptr_tpos_proj.forward(sinePositionEncoding1d(distances, dModel));
     return reshape(repeatInterleave(time, parts, 0), [1, count * parts, memDim]);
   }
