@@ -9,7 +9,7 @@ import { UserError } from "./errors.ts";
  */
 export async function writeFileAtomically(
   path: string,
-  chunks: Iterable<Uint8Array>,
+  chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
 ): Promise<void> {
   const temporary = `${path}.${Deno.pid}.tmp`;
   try {
@@ -21,9 +21,12 @@ export async function writeFileAtomically(
   }
 }
 
-async function writeChunks(path: string, chunks: Iterable<Uint8Array>): Promise<void> {
+async function writeChunks(
+  path: string,
+  chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+): Promise<void> {
   using file = await Deno.open(path, { write: true, create: true, truncate: true });
-  for (const chunk of chunks) {
+  for await (const chunk of chunks) {
     for (let done = 0; done < chunk.length;) done += await file.write(chunk.subarray(done));
   }
   // The rename may reach the disk before the data does, unless the data is there already.
@@ -34,6 +37,7 @@ const REASONS: Readonly<Record<string, string>> = {
   ENOSPC: "the disk is full",
   EDQUOT: "the disk quota is used up",
   ENOENT: "its folder does not exist",
+  EISDIR: "it is a folder",
   ENOTDIR: "a part of the path is not a folder",
   EACCES: "permission is denied",
   EROFS: "the file system is read-only",

@@ -174,7 +174,7 @@ Deno.test("writeNifti() refuses labels or names when they do not fit", async () 
     await rejects(() => write("a.mha", 24), /ends in \.nii or \.nii\.gz/);
     await rejects(
       () => write("absent/a.nii", 24),
-      /Cannot write .*absent\/a\.nii: it does not exist/,
+      /Cannot write .*absent\/a\.nii: its folder does not exist/,
     );
   });
 });

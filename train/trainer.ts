@@ -8,10 +8,10 @@ import {
   type Tensor,
   tensor,
 } from "../engine/mod.ts";
-import { AdamW, cosine, Ema, FlatParameters } from "../engine/optim/mod.ts";
+import { AdamW, cosine, Ema, emaDecay, FlatParameters } from "../engine/optim/mod.ts";
 import type { StoredTensor } from "../engine/safetensors.ts";
 import { CONFIGS, type Sam2Config } from "../model/config.ts";
-import { emaDecay, type SssConfig, unlabelledWeight } from "../model/sss/config.ts";
+import { type SssConfig, unlabelledWeight } from "../model/sss/config.ts";
 import { gpuLabelling } from "../model/sss/gpu_labelling.ts";
 import { SssModel } from "../model/sss/sss_model.ts";
 import type { DataSet, LabelledVolume, Volume } from "./data/dataset.ts";
@@ -179,7 +179,8 @@ export class Trainer {
 
   private decay(step: number): number {
     const { sss, steps } = this.options;
-    return Math.min(emaDecay(sss, step), Math.max(0, 1 - 1 / (AVERAGED_SHARE * steps)));
+    const limit = Math.max(0, 1 - 1 / (AVERAGED_SHARE * steps));
+    return emaDecay(step, Math.min(sss.emaDecay, limit));
   }
 
   private sizes(): StepSizes {

@@ -39,7 +39,7 @@ export interface SssConfig {
   readonly objectLossWeight: number;
   /** `figure` detaches the encoder in the unlabelled loss. */
   readonly unlabelledGrad: "student" | "figure";
-  /** Largest decay of the teacher's moving average; see {@link emaDecay}. */
+  /** Largest decay of the teacher's moving average; it grows to it as 1 - 1 / (step + 1). */
   readonly emaDecay: number;
 
   /** The window search as published, or this project's. */
@@ -160,6 +160,8 @@ const choices: { readonly [K in keyof SssConfig]?: readonly SssConfig[K][] } = {
   fallback: ["none", "reported"],
   selection: ["first", "union"],
   point: ["distance", "center"],
+  maskPrompt: [true, false],
+  refine: [true, false],
 };
 
 /**
@@ -183,6 +185,9 @@ export function sssConfig(overrides: Partial<SssConfig> = {}): SssConfig {
       throw new RangeError(`${key} must be ${kind} from ${min} to ${max}, not ${value}.`);
     }
   }
+  if (typeof config.gates === "string" && !["acdc", "bhsd"].includes(config.gates)) {
+    throw new RangeError(`gates must be acdc, bhsd, null or a list, not ${config.gates}.`);
+  }
   for (const [key, allowed] of Object.entries(choices)) {
     const value = config[key as keyof SssConfig];
     if (!(allowed as readonly unknown[]).includes(value)) {
@@ -205,11 +210,6 @@ export function pcswOptions(config: SssConfig, maskPromptSize = 0): PcswOptions 
     ...{ selection, connectivity, tau, parts, gates, gap, point, promptFreq, fallback },
     maskPromptSize: config.maskPrompt ? maskPromptSize : 0,
   };
-}
-
-/** Decay of the teacher's moving average at `iteration` (from 0): min(1 - 1/(iteration + 1), emaDecay). */
-export function emaDecay(config: SssConfig, iteration: number): number {
-  return Math.min(1 - 1 / (iteration + 1), config.emaDecay);
 }
 
 /** Weight of the unlabelled loss at `iteration` (from 0). */

@@ -1,4 +1,4 @@
-/** Whole-file reading and atomic writing with errors that name the file. */
+/** Whole-file reading with errors that name the file, and hashes. */
 import { DataError, ioReason } from "./errors.ts";
 
 /**
@@ -11,23 +11,6 @@ export async function readBytes(path: string): Promise<Uint8Array<ArrayBuffer>> 
     return await Deno.readFile(path);
   } catch (error) {
     throw new DataError(`Cannot read ${path}: ${ioReason(error)}.`);
-  }
-}
-
-/**
- * Writes a file so that readers see either the old or the whole new contents: into a temporary
- * file of the same folder, which is then renamed.
- *
- * @throws {DataError} if it cannot be written; no temporary file stays behind.
- */
-export async function writeAtomic(path: string, bytes: Uint8Array): Promise<void> {
-  const temporary = `${path}.${crypto.randomUUID().slice(0, 8)}.tmp`;
-  try {
-    await Deno.writeFile(temporary, bytes);
-    await Deno.rename(temporary, path);
-  } catch (error) {
-    await Deno.remove(temporary).catch(() => {});
-    throw new DataError(`Cannot write ${path}: ${ioReason(error)}.`);
   }
 }
 

@@ -1,8 +1,9 @@
 /** NIfTI-1 and NIfTI-2 volumes: reading with the header kept, and writing of label volumes. */
 import { isNIFTI, NIFTI1, NIFTI2, readHeader } from "nifti-reader-js";
+import { writeFileAtomically } from "../../engine/atomic_file.ts";
 import type { Spacing, Volume, VolumeShape } from "./dataset.ts";
 import { DataError } from "./errors.ts";
-import { readBytes, writeAtomic } from "./files.ts";
+import { readBytes } from "./files.ts";
 import { gunzip, gzip, isGzip } from "./gzip.ts";
 
 /** What of a NIfTI header says where voxels lie; kept when labels are written for an image. */
@@ -234,7 +235,7 @@ export async function writeNifti(
   const bytes = new Uint8Array(352 + labels.length);
   fillHeader(new DataView(bytes.buffer), header);
   bytes.set(labels, 352);
-  await writeAtomic(path, compressed ? gzip(bytes) : bytes);
+  await writeFileAtomically(path, [compressed ? gzip(bytes) : bytes]);
 }
 
 /** Field offsets of the NIfTI-1 header. Source: nifti1.h of the NIfTI working group. */

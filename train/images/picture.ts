@@ -1,6 +1,6 @@
 /** RGB pictures: slices as grey levels, enlarging, placing side by side, PNG files. */
 import { encode } from "fast-png";
-import { writeAtomic } from "../data/files.ts";
+import { writeFileAtomically } from "../../engine/atomic_file.ts";
 
 /** Red, green, blue, each 0 to 255. */
 export type Colour = readonly [red: number, green: number, blue: number];
@@ -103,8 +103,8 @@ export function encodePng(picture: Picture): Uint8Array {
 /**
  * Writes a PNG file atomically.
  *
- * @throws {DataError} if it cannot be written.
+ * @throws {UserError} if it cannot be written.
  */
 export async function writePng(path: string, picture: Picture): Promise<void> {
-  await writeAtomic(path, encodePng(picture));
+  await writeFileAtomically(path, [encodePng(picture)]);
 }

@@ -30,7 +30,7 @@ export interface Fixture {
   readonly name: string;
   readonly manifest: Manifest;
   readonly stored: ReadonlyMap<string, HostTensor>;
-  /** Content of `config_NAME.json` beside the manifest, if there is one. */
+  /** Content of `config_NAME.json` beside the manifest or in a folder `golden` next to it, if any. */
   readonly config: Readonly<Record<string, unknown>> | undefined;
 }
 
@@ -73,14 +73,21 @@ export function fixtureInput(fixture: Fixture, name: string): HostTensor {
   return makeInput(spec, fixture.stored);
 }
 
+/**
+ * A configuration beside the manifest or in the neighbouring folder `golden`, whose recipe and
+ * configurations all folders of fixtures share.
+ */
 async function readConfig(folder: string, name: string) {
-  const path = `${folder}/config_${name}.json`;
-  try {
-    await Deno.stat(path);
-  } catch {
-    return undefined;
+  for (const place of [folder, `${folder}/../golden`]) {
+    const path = `${place}/config_${name}.json`;
+    try {
+      await Deno.stat(path);
+    } catch {
+      continue;
+    }
+    return await readJson<Record<string, unknown>>(path);
   }
-  return await readJson<Record<string, unknown>>(path);
+  return undefined;
 }
 
 async function readJson<T>(path: string): Promise<T> {

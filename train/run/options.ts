@@ -2,7 +2,7 @@
 import { resolve } from "node:path";
 import { InvalidArgumentError, Option } from "commander";
 import { UserError } from "../../engine/errors.ts";
-import { sssConfig } from "../../model/sss/config.ts";
+import { type SssConfig, sssConfig, sssDefaults } from "../../model/sss/config.ts";
 import { cli, decimal, parseOptions, wholeNumber } from "../commands/cli.ts";
 import type { Spacing } from "../data/dataset.ts";
 import {
@@ -31,6 +31,8 @@ export interface TrainFlags {
   readonly evalLimit?: number;
   readonly valEvery?: number;
   readonly checkpointEvery?: number;
+  /** Fields of the SSS configuration that differ from its defaults. */
+  readonly sss?: Partial<SssConfig>;
 }
 
 /** What the options choose before the data are opened. */
@@ -91,6 +93,11 @@ export function parseTrainFlags(args: readonly string[]): TrainFlags | undefined
       wholeNumber(1),
     )
     .option("--lr <x>", `learning rate (default: ${train.learningRate})`, decimal(0))
+    .option(
+      "--sss <field=value>",
+      "a choice of the method, as in --sss conf=0.8; may be repeated",
+      sssField,
+    )
     .option("--spacing <z,y,x>", "voxel spacing in mm where the files store none", voxelSpacing)
     .option("--out <dir>", "folder of the run (default: runs/DATA-METHOD-SEED-NUMBER)")
     .option("--resume <dir>", "continue the run in this folder")
@@ -133,6 +140,7 @@ export function choose(base: Choices, flags: TrainFlags): Choices {
       batchLabelled: batch,
       batchUnlabelled: method === "supervised" ? 0 : batch,
       learningRate: flags.lr ?? train.learningRate,
+      sss: flags.sss ? sssConfig({ ...train.sss, ...flags.sss }) : train.sss,
     },
     schedule: {
       valEvery: flags.valEvery ?? schedule.valEvery,
@@ -171,6 +179,28 @@ function imageSize(text: string): number {
   const size = wholeNumber(32)(text);
   if (size % 32 !== 0) throw new InvalidArgumentError("It must be a multiple of 32.");
   return size;
+}
+
+/** Parser of `field=value`, added to the fields given before. */
+function sssField(text: string, before: Partial<SssConfig> = {}): Partial<SssConfig> {
+  const [, field, value] = text.match(/^(\w+)=(.+)$/) ?? [];
+  const plain = Object.keys(sssDefaults).filter((name) => name !== "rampUp");
+  if (!plain.includes(field)) {
+    throw new InvalidArgumentError(`It must be field=value with a field of ${plain.join(", ")}.`);
+  }
+  const number = typeof sssDefaults[field as keyof SssConfig] === "number";
+  const words: Readonly<Record<string, boolean | null>> = { true: true, false: false, null: null };
+  const fields = {
+    ...before,
+    [field]: number ? decimal()(value) : value in words ? words[value] : value,
+  };
+  try {
+    sssConfig(fields);
+  } catch (error) {
+    if (error instanceof RangeError) throw new InvalidArgumentError(error.message);
+    throw error;
+  }
+  return fields;
 }
 
 function choice(flags: string, summary: string, values: readonly string[]): Option {
