@@ -78,7 +78,7 @@ export function fixtureConfig(fixture: Fixture): Sam2Config {
 }
 
 /** Changes fields by their official names. @throws where a field is unknown. */
-function applyOptions<T extends object>(base: T, options: unknown): T {
+export function applyOptions<T extends object>(base: T, options: unknown): T {
   const changes = Object.entries((options ?? {}) as Record<string, unknown>).map(([key, value]) => {
     const field = key.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
     if (!Object.hasOwn(base, field)) throw new Error(`The option "${key}" is not supported.`);

@@ -17,7 +17,9 @@ import { runMetrics } from "./metrics.ts";
 import { runOps } from "./ops.ts";
 import { runPcsw } from "./pcsw.ts";
 import { runPredict } from "./predict.ts";
+import { runResize } from "./resize.ts";
 import { runTrack } from "./track.ts";
+import { runVideo } from "./video.ts";
 
 /** Runners by kind. */
 export const RUNNERS: Readonly<Record<string, Runner>> = {
@@ -36,7 +38,9 @@ export const RUNNERS: Readonly<Record<string, Runner>> = {
   pcsw: runPcsw,
   predict: runPredict,
   prompt_encoder: runPromptEncoder,
+  resize_pil: runResize,
   track: runTrack,
+  video: runVideo,
 };
 
 /** The kind that a manifest names, else the known kind with which the fixture's name begins. */

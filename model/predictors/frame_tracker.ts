@@ -1,0 +1,222 @@
+/** The GPU's part of the video predictor: one frame at a time, all objects as one batch. */
+import {
+  cat,
+  clamp,
+  dispose,
+  evaluate,
+  full,
+  indexSelect,
+  interpolate,
+  leaf,
+  read,
+  readAll,
+  submit,
+  type Tensor,
+  tensor,
+} from "../../engine/mod.ts";
+import type { SelectionQuery } from "../sam2/memory_selection.ts";
+import type { PointPrompt } from "../sam2/prompt_encoder.ts";
+import { applyNonOverlappingConstraints, type FrameOutput, type Sam2 } from "../sam2/sam2.ts";
+import { type ImageFeatures, NO_OBJECT_LOGIT } from "../sam2/sam2_image.ts";
+import { roundToBfloat16 } from "./bfloat16.ts";
+import type { FrameReader } from "./frame_reader.ts";
+import { groupMemories } from "./memory_groups.ts";
+import type { Clicks, ObjectOutput, ObjectState } from "./object_state.ts";
+import { replaceSmallRegions } from "./regions.ts";
+import { keepRows, type Leftovers, type Row, stackRows } from "./shared_rows.ts";
+import type { ResolvedOptions } from "./video_options.ts";
+
+/** Logits of an earlier mask are limited to this before they serve as a prompt. */
+const PROMPT_LOGIT_LIMIT = 32;
+
+/** Logit that pixels of a small hole get. */
+const FILLED_LOGIT = 0.1;
+
+/** One object's prompt on one frame: clicks or a mask. */
+export interface FramePrompt {
+  /** Clicks. */
+  readonly clicks?: Clicks | undefined;
+  /** A mask [1, 1, R, R] of zeros and ones. */
+  readonly mask?: Tensor | undefined;
+  /** Whether the frame was never tracked: then no memory is used. */
+  readonly isInitCondFrame: boolean;
+  /** Whether time ran backwards when the frame was tracked. */
+  readonly reverse: boolean;
+  /** The result that clicks correct. */
+  readonly previous?: ObjectOutput | undefined;
+}
+
+const NO_OUTPUTS = { conditioning: new Map(), tracked: new Map() } as const;
+
+function pointTensors({ coords, labels }: Clicks): PointPrompt {
+  const count = labels.length;
+  return { coords: tensor(coords, [1, count, 2]), labels: tensor(labels, [1, count]) };
+}
+
+/** Runs the model on frames for objects. */
+export class FrameTracker {
+  private cached: { readonly frame: number; readonly features: ImageFeatures } | undefined;
+
+  /** A tracker that gives unused GPU memory to `leftovers`. */
+  constructor(
+    private readonly model: Sam2,
+    private readonly reader: FrameReader,
+    private readonly options: ResolvedOptions,
+    private readonly leftovers: Leftovers,
+  ) {}
+
+  /** Runs one object on a frame with its prompt. Its memory is made later. */
+  async prompt(frame: number, object: ObjectState, prompt: FramePrompt): Promise<ObjectOutput> {
+    const { clicks, mask, isInitCondFrame, reverse, previous } = prompt;
+    const features = await this.features(frame);
+    const query = this.query(frame, reverse);
+    const looksBack = !isInitCondFrame &&
+      !(mask && this.model.config.useMaskInputAsOutputWithoutSam);
+    const earlier = clicks && previous && stackRows([previous.mask]);
+    const output = this.model.trackStep({
+      frame,
+      numFrames: query.numFrames,
+      isInitCondFrame,
+      features,
+      embedding: looksBack ? this.embedding(features, [object], query) : undefined,
+      points: clicks && pointTensors(clicks),
+      masks: mask,
+      prevSamMaskLogits: earlier && clamp(earlier, -PROMPT_LOGIT_LIMIT, PROMPT_LOGIT_LIMIT),
+      outputs: NO_OUTPUTS,
+      runMemEncoder: false,
+    });
+    return (await this.keep(output))[0];
+  }
+
+  /** Tracks objects into a frame as one batch, and makes its memories. */
+  async track(
+    frame: number,
+    objects: readonly ObjectState[],
+    reverse: boolean,
+  ): Promise<ObjectOutput[]> {
+    const features = await this.features(frame);
+    const query = this.query(frame, reverse);
+    const output = this.model.trackStep({
+      frame,
+      numFrames: query.numFrames,
+      isInitCondFrame: false,
+      features,
+      embedding: this.embedding(features, objects, query),
+      outputs: NO_OUTPUTS,
+      separateObjects: true,
+    });
+    return await this.keep(output);
+  }
+
+  /** Makes the memories of prompted objects on a frame, as one batch. */
+  async encodeMemories(frame: number, outputs: readonly ObjectOutput[]): Promise<Row[]> {
+    const { imageSize } = this.model.config;
+    const { levels } = await this.features(frame);
+    const masks = interpolate(stackRows(outputs.map(({ mask }) => mask)), {
+      size: [imageSize, imageSize],
+      mode: "bilinear",
+    });
+    const scores = stackRows(outputs.map(({ score }) => score));
+    const { features } = this.model.encodeNewMemory(levels[levels.length - 1], masks, scores, {
+      isMaskFromPts: true,
+      separateObjects: true,
+    });
+    return (await keepRows([this.stored(features)], this.leftovers))[0];
+  }
+
+  /** Logits at the size of the video [N, H, W], and scores [N], of objects with or without output. */
+  async read(
+    outputs: readonly (ObjectOutput | undefined)[],
+  ): Promise<{ logits: Float32Array; scores: Float32Array }> {
+    const known = outputs.flatMap((output) => output ? [output] : []);
+    const { height, width } = this.reader.source;
+    const absent = full([1, 1, height, width], NO_OBJECT_LOGIT);
+    const parts = known.length === 0 ? [] : [
+      interpolate(stackRows(known.map(({ mask }) => mask)), {
+        size: [height, width],
+        mode: "bilinear",
+      }),
+    ];
+    let next = 0;
+    const order = outputs.map((output) => output ? next++ : known.length);
+    let masks = known.length === outputs.length
+      ? parts[0]
+      : indexSelect(cat([...parts, absent], 0), 0, tensor(Uint32Array.from(order)));
+    if (this.options.nonOverlapMasks) masks = applyNonOverlappingConstraints(masks);
+    if (known.length === 0) {
+      const logits = await read(masks) as Float32Array;
+      return { logits, scores: new Float32Array(outputs.length).fill(NO_OBJECT_LOGIT) };
+    }
+    const targets = [masks, stackRows(known.map(({ score }) => score))];
+    const [logits, found] = await readAll(targets) as Float32Array[];
+    const scores = order.map((i) => i < known.length ? found[i] : NO_OBJECT_LOGIT);
+    return { logits, scores: Float32Array.from(scores) };
+  }
+
+  /** Frees the features of the latest frame. */
+  async clear(): Promise<void> {
+    if (this.cached) await dispose(this.cached.features.levels);
+    this.cached = undefined;
+  }
+
+  /** Features of a frame; those of the latest one stay in GPU memory. */
+  private async features(frame: number): Promise<ImageFeatures> {
+    if (this.cached?.frame === frame) return this.cached.features;
+    const input = await this.reader.input(frame);
+    await this.clear();
+    const { levels, positions } = this.model.forwardImage(input);
+    await evaluate(levels);
+    // Fresh leaves, so that the graph of the encoder and the frame's pixels can go.
+    const kept = levels.map((level) => leaf(level.storage!, level.shape));
+    const features = { levels: kept, positions };
+    this.cached = { frame, features };
+    return features;
+  }
+
+  private query(frame: number, reverse: boolean): SelectionQuery {
+    return { frame, numFrames: this.reader.source.count, reverse, training: false };
+  }
+
+  /** The frame's embedding as each object sees it, in the order of the objects. */
+  private embedding(
+    features: ImageFeatures,
+    objects: readonly ObjectState[],
+    query: SelectionQuery,
+  ): Tensor {
+    const groups = groupMemories(objects, query, this.model.config);
+    const parts = groups.map(({ bank }) => this.model.conditionOnMemory(features, bank));
+    if (parts.length === 1) return parts[0];
+    const place = new Uint32Array(objects.length);
+    groups.flatMap(({ members }) => members).forEach((object, row) => place[object] = row);
+    return indexSelect(cat(parts, 0), 0, tensor(place));
+  }
+
+  /** Memories as they are stored. */
+  private stored(features: Tensor): Tensor {
+    return this.options.bf16Memory ? roundToBfloat16(features) : features;
+  }
+
+  /** Computes what later frames need of an output. Holes are filled after the memory was made. */
+  private async keep(output: FrameOutput): Promise<ObjectOutput[]> {
+    const rest = [output.objPtr, output.objectScoreLogits];
+    if (output.memory) rest.push(this.stored(output.memory.features));
+    let masks = output.lowResMasks;
+    if (this.options.fillHoleArea > 0) {
+      const [, , height, width] = masks.shape;
+      const [logits] = await (await submit({ read: [masks], keep: rest }))() as Float32Array[];
+      const rule = {
+        inside: (logit: number) => logit <= 0,
+        maxArea: this.options.fillHoleArea,
+        value: FILLED_LOGIT,
+      };
+      masks = tensor(replaceSmallRegions(logits, height, width, [rule]), masks.shape);
+    }
+    const [mask, pointer, score, memory] = await keepRows([masks, ...rest], this.leftovers);
+    return mask.map((row, i) => ({
+      mask: row,
+      pointer: pointer[i],
+      score: score[i],
+      memory: memory?.[i],
+    }));
+  }
+}
