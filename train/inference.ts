@@ -12,12 +12,7 @@ import { argmaxLabels, probabilitiesToGrid, resizeBilinear, resizeNearest } from
 import type { MemoryBanks } from "./memory_banks.ts";
 import { promptTokens } from "./prompting.ts";
 import { planesOf, resizedSpacing } from "./slices.ts";
-import {
-  coarseProbabilities,
-  type EncodedSlice,
-  encodeSlices,
-  releaseSlices,
-} from "./volume_encoder.ts";
+import { type EncodedVolume, encodeVolume, release, sliceFeatures } from "./volume_encoder.ts";
 
 /** A segmented volume on its own grid. */
 export interface Prediction {
@@ -50,15 +45,15 @@ export interface InferenceParts {
 
 async function searchedPrompts(
   { model, config, size, label }: InferenceParts,
-  planes: readonly Float32Array[],
+  { coarse, embeddings: { length: slices } }: EncodedVolume,
   volume: Volume,
 ): Promise<VolumePrompts> {
-  const probabilities = await coarseProbabilities(model, planes, size);
-  const shape = [model.classes + 1, planes.length, size, size] as const;
+  const shape = [model.classes + 1, slices, size, size] as const;
   const context = { spacing: resizedSpacing(volume, size), ...(label ? { label } : {}) };
-  const found = await pcsw(probabilities, shape, pcswOptions(config), context);
-  return planes.map((_, z) =>
-    found.map((own) => own.slices.find((prompt) => prompt.z === z) ?? null)
+  const found = await pcsw(coarse, shape, pcswOptions(config), context);
+  return Array.from(
+    { length: slices },
+    (_, z) => found.map((own) => own.slices.find((prompt) => prompt.z === z) ?? null),
   );
 }
 
@@ -111,11 +106,14 @@ function memoryTokens(maps: Float32Array, parts: InferenceParts): DrawnMemories 
 /** Probabilities [1 + C, R, R] of one slice, and what it leaves in the banks. */
 async function segmentSlice(
   parts: InferenceParts,
-  { features, embedding }: EncodedSlice,
+  encoded: EncodedVolume,
+  z: number,
   prompts: readonly (ClassPrompt | null)[],
   banks: MemoryBanks,
 ): Promise<Float32Array> {
   const { model, draws } = parts;
+  const features = sliceFeatures(encoded, z);
+  const embedding = encoded.embeddings[z];
   const memories = banks.ready ? memoryTokens(banks.top(embedding, draws), parts) : undefined;
   const given = {
     points: promptLeaves(prompts),
@@ -149,21 +147,21 @@ export async function segmentVolume(
   if (mode === "oracle" && !("label" in volume)) {
     throw new RangeError(`${volume.id} has no label to take oracle prompts from.`);
   }
+  const encoded = await encodeVolume(model, planes, size, { keep: true });
   const prompts = mode === "oracle"
     ? oraclePrompts(volume as LabelledVolume, model.classes, size)
-    : await searchedPrompts(parts, planes, volume);
-  const encoded = await encodeSlices(model, planes, size);
+    : await searchedPrompts(parts, encoded, volume);
   const banks = parts.makeBanks();
   const channels = model.classes + 1;
   const plane = size * size;
   const all = new Float32Array(channels * planes.length * plane);
-  for (const [z, slice] of encoded.entries()) {
-    const values = await segmentSlice(parts, slice, prompts[z], banks);
+  for (const z of planes.keys()) {
+    const values = await segmentSlice(parts, encoded, z, prompts[z], banks);
     for (let c = 0; c < channels; c++) {
       all.set(values.subarray(c * plane, (c + 1) * plane), (c * planes.length + z) * plane);
     }
   }
-  await releaseSlices(encoded);
+  await release(encoded);
   const [, height, width] = volume.shape;
   const grid = probabilitiesToGrid(all, channels, [planes.length, size, size], [height, width]);
   return { labels: argmaxLabels(grid, channels), probabilities: grid };

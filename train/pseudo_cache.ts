@@ -6,7 +6,7 @@ import { pcsw } from "../model/sss/pcsw/pcsw.ts";
 import type { SssModel } from "../model/sss/sss_model.ts";
 import type { SlicePool } from "./slices.ts";
 import type { SlicePseudo } from "./step_inputs.ts";
-import { coarseProbabilities } from "./volume_encoder.ts";
+import { encodeVolume } from "./volume_encoder.ts";
 
 interface VolumeVerdict {
   readonly refreshed: number;
@@ -45,9 +45,9 @@ export class PseudoCache {
     const { first, count, spacing } = this.pool.volumes[index];
     const { size } = this;
     const planes = this.pool.images.slice(first, first + count);
-    const probabilities = await coarseProbabilities(teacher, planes, size);
+    const { coarse } = await encodeVolume(teacher, planes, size, { keep: false });
     const found = await pcsw(
-      probabilities,
+      coarse,
       [teacher.classes + 1, count, size, size],
       pcswOptions(this.config),
       { spacing, ...(this.label ? { label: this.label } : {}) },

@@ -52,17 +52,8 @@ import {
   promptTokens,
   randomPoints,
 } from "./prompting.ts";
+import { modelInput } from "./model_input.ts";
 import type { LabelledInputs, UnlabelledInputs } from "./step_inputs.ts";
-
-/** ImageNet statistics, which SAM-2's weights expect. */
-const MEAN = constant([0.485, 0.456, 0.406], [1, 3, 1, 1]);
-const STD = constant([0.229, 0.224, 0.225], [1, 3, 1, 1]);
-
-/** Grey images [B, 1, R, R] in [0, 1] as the model takes them, [B, 3, R, R]. */
-export function normalise(images: Tensor): Tensor {
-  const [batch, , height, width] = images.shape;
-  return mul(sub(expand(images, [batch, 3, height, width]), MEAN), rsqrt(square(STD)));
-}
 
 /** Banks as leaves of fixed shape. */
 export interface BankLeaves {
@@ -149,7 +140,7 @@ function labelledView(inputs: LabelledInputs, classes: number, training: Trainin
     pointOn: flag(1),
   });
   const target = cast(flatten(labels, 0, 1), "u32");
-  return { images: normalise(images), target, truth, present, points };
+  return { images: modelInput(images), target, truth, present, points };
 }
 
 /** The unlabelled views: one weak, two strong. */
@@ -158,9 +149,9 @@ function unlabelledViews(inputs: UnlabelledInputs) {
   const size = weak.shape[2];
   const strong = inputs.photometric.map((amounts, v) => {
     const mask = boxMask(inputs.boxes[v], size);
-    return { image: normalise(cutMix(photometric(weak, amounts), mask)), mask };
+    return { image: modelInput(cutMix(photometric(weak, amounts), mask)), mask };
   });
-  return { weak: normalise(weak), strong };
+  return { weak: modelInput(weak), strong };
 }
 
 /** PCSW's prompts in the weak view; without PCSW there are none. */
