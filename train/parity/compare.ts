@@ -64,7 +64,7 @@ export function worstOf(list: readonly Comparison[]): Comparison {
 }
 
 /** What a rule sees: golden values at the sampled places, ours there, and ours everywhere. */
-interface Sampled {
+export interface Sampled {
   readonly name: string;
   readonly spec: OutputSpec;
   readonly golden: ArrayLike<number>;
@@ -121,11 +121,19 @@ export function compareTensor(
 /** `exact`: equal. Otherwise |difference| ≤ tol_abs, for the elements and for the moments. */
 export const valuesRule: Rule = (s) => {
   if (s.spec.exact) return [exactly(s, () => 0)];
-  const tolerance = s.spec.tol_abs;
+  return within(s, s.spec.tol_abs);
+};
+
+/** |difference| ≤ tol_abs + `more`, for the elements and for the moments. */
+export function widerRule(more: number): Rule {
+  return (s) => within(s, s.spec.tol_abs === undefined ? undefined : s.spec.tol_abs + more);
+}
+
+function within(s: Sampled, tolerance: number | undefined): Comparison[] {
   if (tolerance === undefined) return [failure(s.name, "the manifest gives no tolerance")];
   const check = { name: s.name, measure: "values", error: maxError(s), tolerance };
   return [check, ...momentChecks(s, { center: tolerance, spread: tolerance, extreme: tolerance })];
-};
+}
 
 /** Relative 2-norm of the difference; a gradient that is truly zero must be small. */
 export const gradientRule: Rule = (s) => {
@@ -184,7 +192,7 @@ function exactly(s: Sampled, allowed: (i: number) => number): Comparison {
  * error, standard deviation and rms by at most the rms error, extremes by the largest. Sums of the
  * golden moments carry float64 rounding, the stored extremes float32 rounding.
  */
-function momentChecks(
+export function momentChecks(
   s: Sampled,
   bound: { center: number; spread: number; extreme: number },
 ): Comparison[] {

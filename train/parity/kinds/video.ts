@@ -1,5 +1,5 @@
 /** Scripts of calls on the video predictor. */
-import { read, type Tensor } from "../../../engine/mod.ts";
+import { interpolate, read, type Tensor, tensor } from "../../../engine/mod.ts";
 import { UserError } from "../../../engine/errors.ts";
 import { frameInput } from "../../../model/predictors/frame_reader.ts";
 import { arrayFrames } from "../../../model/predictors/frame_source.ts";
@@ -8,6 +8,7 @@ import type { FrameMasks, VideoOptions } from "../../../model/predictors/video_o
 import { VideoPredictor } from "../../../model/predictors/video_predictor.ts";
 import type { Point, RgbImage } from "../../../model/sam2/image_predictor.ts";
 import type { Sam2 } from "../../../model/sam2/sam2.ts";
+import { variantRules } from "../bfloat16.ts";
 import type { Comparison } from "../compare.ts";
 import { type Fixture, fixtureInput } from "../fixture.ts";
 import type { HostTensor } from "../inputs.ts";
@@ -82,11 +83,11 @@ class Script {
       case "propagate":
         return { frames: await this.propagate(call, tag) };
       case "clear_all_prompts_in_frame":
-        this.masks(tag, await predictor.clearPromptsInFrame(frame, obj));
+        await this.masks(tag, await predictor.clearPromptsInFrame(frame, obj));
         return { frame };
       case "remove_object": {
         const { updated } = await predictor.removeObject(obj, { strict: call.strict ?? false });
-        for (const masks of updated) this.masks(`${tag}.frame${masks.frame}`, masks);
+        for (const masks of updated) await this.masks(`${tag}.frame${masks.frame}`, masks);
         return { updated_frames: updated.map(({ frame }) => frame) };
       }
       case "reset_state":
@@ -104,23 +105,30 @@ class Script {
     for await (const masks of this.predictor.propagate(options)) {
       const { frame } = masks;
       frames.push(frame);
-      this.masks(`${tag}.frame${frame}`, masks);
+      await this.masks(`${tag}.frame${frame}`, masks);
       for (const id of masks.objectIds) await this.state(`${tag}.frame${frame}`, id, frame);
     }
     return frames;
   }
 
   private async prompted(tag: string, id: number, masks: FrameMasks): Promise<void> {
-    this.masks(tag, masks);
+    await this.masks(tag, masks);
     await this.state(tag, id, masks.frame);
   }
 
-  /** Masks as they were returned. */
-  private masks(tag: string, { objectIds, width, height, logits }: FrameMasks): void {
+  /** Masks as they were returned, and before objects were kept apart. */
+  private async masks(tag: string, masks: FrameMasks): Promise<void> {
+    const { frame, objectIds, width, height, logits } = masks;
     const plane = width * height;
+    const side = this.model.config.imageSize / 4;
     for (const [i, id] of objectIds.entries()) {
       const data = logits.subarray(i * plane, (i + 1) * plane);
       this.value(`${tag}.obj${id}.video_res_masks`, data, [1, height, width]);
+      const memory = await this.predictor.memoryOf(id, frame);
+      if (!memory) continue;
+      const low = tensor(memory.lowResLogits, [1, 1, side, side]);
+      const own = interpolate(low, { size: [height, width], mode: "bilinear" });
+      await this.tensor(`${tag}.obj${id}.video_res_before_non_overlap`, own, [1, height, width]);
     }
   }
 
@@ -229,6 +237,6 @@ export function runVideo(fixture: Fixture): Promise<Comparison[]> {
       comparisons.push(...script.comparisons);
       await predictor.close();
     }
-    return [...comparisons, ...compareOutputs(fixture, produced)];
+    return [...comparisons, ...compareOutputs(fixture, produced, variantRules(fixture))];
   });
 }
