@@ -15,6 +15,7 @@
  *
  * @module
  */
+export * from "./engine/checkpoint/mod.ts";
 export * from "./engine/mod.ts";
 export * from "./engine/nn/mod.ts";
 export * from "./engine/optim/mod.ts";

@@ -15,3 +15,11 @@ export class UserError extends Error {
 export function isUserError(error: unknown): error is Error {
   return error instanceof Error && (error as Partial<UserError>).userFacing === true;
 }
+
+/** Text of a file in quotation marks, as errors show it: on one line, and not endless. */
+export function quoted(text: string): string {
+  return JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}…` : text);
+}
+
+/** Makes the error of a file that cannot be read, which names the file, for a reason. */
+export type Fail = (reason: string) => UserError;

@@ -3,7 +3,8 @@
  * Source: https://github.com/huggingface/safetensors#format
  */
 import { writeFileAtomically } from "./atomic_file.ts";
-import { UserError } from "./errors.ts";
+import { type ByteSource, memorySource, openFile } from "./checkpoint/byte_source.ts";
+import { type Fail, quoted, UserError } from "./errors.ts";
 import { numel, type Shape, show } from "./shape.ts";
 
 const BYTES = {
@@ -48,6 +49,23 @@ export interface SafetensorsFile {
 /** A tensor to write; without `dtype` the array's type decides (F32, I32, U32 or U8). */
 export type TensorToStore = Omit<StoredTensor, "dtype"> & { readonly dtype?: StoredDType };
 
+/** Where a tensor lies in a file. */
+export interface StoredEntry {
+  readonly dtype: StoredDType;
+  readonly shape: Shape;
+  /** Position of its first byte in the file. */
+  readonly position: number;
+  /** Number of its bytes. */
+  readonly bytes: number;
+}
+
+/** The header of a file: everything but the values. */
+export interface SafetensorsHeader {
+  /** By name, in the order of the data. */
+  readonly tensors: Map<string, StoredEntry>;
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
 interface Entry {
   readonly name: string;
   readonly dtype: StoredDType;
@@ -56,16 +74,8 @@ interface Entry {
   readonly end: number;
 }
 
-interface Header {
-  readonly entries: readonly Entry[];
-  readonly metadata: Record<string, string>;
-}
-
 /** The format's own limit, which keeps a damaged length from asking for all memory. */
 const MAX_HEADER = 100_000_000;
-
-/** Reads `length` bytes at `position`. */
-type ReadAt = (position: number, length: number) => Promise<Uint8Array<ArrayBuffer>>;
 
 /**
  * Reads a safetensors file from a path, or from bytes in memory.
@@ -73,51 +83,44 @@ type ReadAt = (position: number, length: number) => Promise<Uint8Array<ArrayBuff
  * @throws {UserError} where the file is missing, damaged or no safetensors file.
  */
 export async function readSafetensors(source: string | Uint8Array): Promise<SafetensorsFile> {
-  if (typeof source !== "string") {
-    const readAt: ReadAt = (at, length) => Promise.resolve(source.slice(at, at + length));
-    return await readFrom("the safetensors data", source.length, readAt);
+  using bytes = typeof source === "string"
+    ? await openFile(source)
+    : memorySource("the safetensors data", source);
+  const header = readSafetensorsHeader(bytes);
+  const tensors = new Map<string, StoredTensor>();
+  for (const [name, { dtype, shape, position, bytes: length }] of header.tensors) {
+    tensors.set(name, { dtype, shape, data: typedView(dtype, bytes.read(position, length)) });
   }
-  using file = await open(source);
-  const readAt: ReadAt = async (at, length) => {
-    const bytes = new Uint8Array(length);
-    await file.seek(at, Deno.SeekMode.Start);
-    for (let done = 0; done < length;) {
-      const count = await file.read(bytes.subarray(done));
-      if (count === null) throw new UserError(`${source} became shorter while it was read.`);
-      done += count;
-    }
-    return bytes;
-  };
-  return await readFrom(source, (await file.stat()).size, readAt);
+  return { tensors, metadata: header.metadata };
 }
 
-async function open(path: string): Promise<Deno.FsFile> {
-  try {
-    return await Deno.open(path);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) {
-      throw new UserError(`Cannot read ${path}: there is no such file.`, { cause: error });
-    }
-    throw error;
-  }
-}
-
-async function readFrom(name: string, size: number, readAt: ReadAt): Promise<SafetensorsFile> {
+/**
+ * Reads what a file says about its tensors, and checks that they lie in it without overlaps.
+ *
+ * @throws {UserError} where it is damaged or no safetensors file.
+ */
+export function readSafetensorsHeader(source: ByteSource): SafetensorsHeader {
+  const { name, size } = source;
   const fail = (reason: string) =>
     new UserError(`${name} is not a sound safetensors file: ${reason}.`);
   if (size < 8) throw fail(`it has ${size} bytes, fewer than the 8 of the header length`);
-  const prefix = await readAt(0, 8);
-  const length = Number(new DataView(prefix.buffer).getBigUint64(0, true));
-  if (length > MAX_HEADER || length > size - 8) {
+  const length = Number(new DataView(source.read(0, 8).buffer).getBigUint64(0, true));
+  if (length > size - 8) {
     throw fail(`its header length is ${length}, but the file has ${size} bytes`);
   }
-  const header = parseHeader(await readAt(8, length), size - 8 - length, fail);
-  const tensors = new Map<string, StoredTensor>();
-  for (const { name, dtype, shape, begin, end } of header.entries) {
-    const bytes = await readAt(8 + length + begin, end - begin);
-    tensors.set(name, { dtype, shape, data: typedView(dtype, bytes) });
+  if (length > MAX_HEADER) {
+    throw fail(`its header length is ${length}, more than the format's ${MAX_HEADER}`);
   }
-  return { tensors, metadata: header.metadata };
+  const header = parseHeader(source.read(8, length), size - 8 - length, fail);
+  const tensors = header.entries.map(({ name, dtype, shape, begin, end }) =>
+    [name, { dtype, shape, position: 8 + length + begin, bytes: end - begin }] as const
+  );
+  return { tensors: new Map(tensors), metadata: header.metadata };
+}
+
+interface ParsedHeader {
+  readonly entries: readonly Entry[];
+  readonly metadata: Record<string, string>;
 }
 
 function typedView(dtype: StoredDType, bytes: Uint8Array<ArrayBuffer>): StoredData {
@@ -133,14 +136,12 @@ function typedView(dtype: StoredDType, bytes: Uint8Array<ArrayBuffer>): StoredDa
   }
 }
 
-type Fail = (reason: string) => UserError;
-
-function parseHeader(bytes: Uint8Array, dataLength: number, fail: Fail): Header {
+function parseHeader(bytes: Uint8Array, dataLength: number, fail: Fail): ParsedHeader {
   let json: unknown;
   try {
     json = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
   } catch (error) {
-    throw fail(`its header is no JSON (${(error as Error).message})`);
+    throw fail(`its header is no JSON (${oneLine((error as Error).message)})`);
   }
   if (!isRecord(json)) throw fail("its header is no JSON object");
   const { __metadata__: metadata = {}, ...rest } = json;
@@ -156,16 +157,18 @@ function parseHeader(bytes: Uint8Array, dataLength: number, fail: Fail): Header 
 function parseEntry(name: string, value: unknown, fail: Fail): Entry {
   const { dtype, shape, data_offsets: offsets } = isRecord(value) ? value : {};
   if (typeof dtype !== "string" || !Object.hasOwn(BYTES, dtype)) {
-    throw fail(`"${name}" has the unknown element type ${JSON.stringify(dtype)}`);
+    throw fail(`${quoted(name)} has the unknown element type ${short(dtype)}`);
   }
-  if (!isSizes(shape)) throw fail(`"${name}" has the shape ${JSON.stringify(shape)}`);
+  if (!isSizes(shape)) throw fail(`${quoted(name)} has the shape ${short(shape)}`);
   if (!isSizes(offsets) || offsets.length !== 2 || offsets[0] > offsets[1]) {
-    throw fail(`"${name}" has the data offsets ${JSON.stringify(offsets)}`);
+    throw fail(`${quoted(name)} has the data offsets ${short(offsets)}`);
   }
   const [begin, end] = offsets;
   const bytes = numel(shape) * BYTES[dtype as StoredDType];
   if (end - begin !== bytes) {
-    throw fail(`"${name}" has ${end - begin} bytes, but ${dtype} ${show(shape)} needs ${bytes}`);
+    throw fail(
+      `${quoted(name)} has ${end - begin} bytes, but ${dtype} ${short(shape)} needs ${bytes}`,
+    );
   }
   return { name, dtype: dtype as StoredDType, shape, begin, end };
 }
@@ -175,17 +178,28 @@ function checkLayout(entries: readonly Entry[], dataLength: number, fail: Fail):
   let end = 0;
   let previous = "the header";
   for (const entry of entries) {
+    const name = quoted(entry.name);
     if (entry.end > dataLength) {
-      throw fail(`"${entry.name}" ends at byte ${entry.end} of ${dataLength} bytes of data`);
+      throw fail(`${name} ends at byte ${entry.end} of ${dataLength} bytes of data`);
     }
-    if (entry.begin < end) throw fail(`"${entry.name}" overlaps ${previous}`);
+    if (entry.begin < end) throw fail(`${name} overlaps ${previous}`);
     if (entry.begin > end) {
-      throw fail(`${entry.begin - end} bytes before "${entry.name}" belong to no tensor`);
+      throw fail(`${entry.begin - end} bytes before ${name} belong to no tensor`);
     }
     end = entry.end;
-    previous = `"${entry.name}"`;
+    previous = name;
   }
   if (end < dataLength) throw fail(`its last ${dataLength - end} bytes belong to no tensor`);
+}
+
+/** A value of the header as errors show it. */
+function short(value: unknown): string {
+  const text = JSON.stringify(value) ?? "undefined";
+  return text.length > 80 ? `${text.slice(0, 80)}…` : text;
+}
+
+function oneLine(text: string): string {
+  return text.replaceAll(/\s+/g, " ");
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {
@@ -194,6 +208,14 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 
 function isSizes(value: unknown): value is number[] {
   return Array.isArray(value) && value.every((size) => Number.isSafeInteger(size) && size >= 0);
+}
+
+/** A tensor that is written when its turn comes, so that no other has to be in memory. */
+export interface TensorSource {
+  readonly dtype: StoredDType;
+  readonly shape: Shape;
+  /** Its values, row-major and little-endian. */
+  read(): Uint8Array | Promise<Uint8Array>;
 }
 
 /**
@@ -208,28 +230,51 @@ export async function writeSafetensors(
   tensors: Iterable<readonly [string, TensorToStore]>,
   metadata: Readonly<Record<string, string>> = {},
 ): Promise<void> {
-  const list = [...tensors].map(([name, tensor]) => checked(name, tensor))
-    .sort((a, b) => BYTES[b.dtype] - BYTES[a.dtype]);
-  const header: Record<string, unknown> = {};
-  if (Object.keys(metadata).length > 0) header.__metadata__ = metadata;
-  let end = 0;
-  for (const { name, dtype, shape, bytes } of list) {
-    if (Object.hasOwn(header, name)) throw new RangeError(`${path}: "${name}" is there twice.`);
-    header[name] = { dtype, shape, data_offsets: [end, end += bytes.length] };
-  }
-  await writeFileAtomically(path, [encodeHeader(header), ...list.map(({ bytes }) => bytes)]);
+  const sources = [...tensors].map(([name, { data, shape, dtype = dtypeOf(data) }]) => {
+    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    checkBytes(name, dtype, shape, bytes.length);
+    return [name, { dtype, shape, read: () => bytes }] as const;
+  });
+  await streamSafetensors(path, sources, metadata);
 }
 
-function checked(name: string, tensor: TensorToStore) {
-  const { data, shape } = tensor;
-  const dtype = tensor.dtype ?? dtypeOf(data);
-  const needed = numel(shape) * BYTES[dtype];
-  if (needed !== data.byteLength) {
-    throw new RangeError(
-      `"${name}" has ${data.byteLength} bytes, but ${dtype} ${show(shape)} needs ${needed}.`,
-    );
+/**
+ * Writes a safetensors file as {@link writeSafetensors} does, asking for one tensor after the other.
+ *
+ * @throws {RangeError} where a shape does not fit its data.
+ * @throws {UserError} where the file cannot be written; an older file of that name then stays.
+ */
+export async function streamSafetensors(
+  path: string,
+  tensors: Iterable<readonly [string, TensorSource]>,
+  metadata: Readonly<Record<string, string>> = {},
+): Promise<void> {
+  const list = [...tensors].sort(([, a], [, b]) => BYTES[b.dtype] - BYTES[a.dtype]);
+  // Without a prototype, so that a tensor may have any name.
+  const header: Record<string, unknown> = Object.create(null);
+  if (Object.keys(metadata).length > 0) header.__metadata__ = metadata;
+  let end = 0;
+  for (const [name, { dtype, shape }] of list) {
+    if (name in header) throw new RangeError(`${path}: ${quoted(name)} is there twice.`);
+    header[name] = { dtype, shape, data_offsets: [end, end += numel(shape) * BYTES[dtype]] };
   }
-  return { name, dtype, shape, bytes: new Uint8Array(data.buffer, data.byteOffset, needed) };
+  async function* chunks() {
+    yield encodeHeader(header);
+    for (const [name, tensor] of list) {
+      const bytes = await tensor.read();
+      checkBytes(name, tensor.dtype, tensor.shape, bytes.length);
+      yield bytes;
+    }
+  }
+  await writeFileAtomically(path, chunks());
+}
+
+function checkBytes(name: string, dtype: StoredDType, shape: Shape, bytes: number): void {
+  const needed = numel(shape) * BYTES[dtype];
+  if (needed === bytes) return;
+  throw new RangeError(
+    `${quoted(name)} has ${bytes} bytes, but ${dtype} ${show(shape)} needs ${needed}.`,
+  );
 }
 
 function dtypeOf(data: StoredData): StoredDType {

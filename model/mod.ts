@@ -7,6 +7,7 @@ export {
   type MemoryAttentionConfig,
   type Sam2Config,
 } from "./config.ts";
+export { configOf } from "./checkpoint_config.ts";
 export { readOfficialConfig } from "./official_config.ts";
 export {
   ImagePredictor,

@@ -29,23 +29,53 @@ export class StateDictError extends UserError {
   /** Name of the class. */
   override name = "StateDictError";
 
-  /** An error whose message lists up to 8 keys of each kind of difference. */
+  /** An error whose message lists each kind of difference, grouped by modules where there are many. */
   constructor(readonly difference: StateDifference) {
-    const { missing, unexpected, mismatched } = difference;
-    const parts = [
-      list("missing", missing),
-      list("unexpected", unexpected),
-      list("of another shape", mismatched),
-    ].filter((part) => part !== "");
-    super(`The state dict does not fit the model: ${parts.join("; ")}.`);
+    super(`The state dict does not fit the model: ${describeDifference(difference)}.`);
   }
+}
+
+/** Keys, or groups of keys, that a description names. */
+const SHOWN = 8;
+
+/** A difference in words: `2 missing (a.weight, a.bias); 1 unexpected (b)`. */
+export function describeDifference({ missing, unexpected, mismatched }: StateDifference): string {
+  const prefix = commonPrefix(missing, unexpected);
+  return [
+    list("missing", missing),
+    list("unexpected", unexpected),
+    list("of another shape", mismatched),
+    prefix && `all keys of the model are there behind the prefix "${prefix}"`,
+  ].filter(Boolean).join("; ");
 }
 
 function list(what: string, keys: readonly string[]): string {
   if (keys.length === 0) return "";
-  const shown = keys.slice(0, 8).join(", ");
-  const rest = keys.length > 8 ? ` and ${keys.length - 8} more` : "";
-  return `${keys.length} ${what} (${shown}${rest})`;
+  const names = keys.length <= SHOWN ? keys : groups(keys);
+  const more = names.length > SHOWN ? `, and ${names.length - SHOWN} more` : "";
+  return `${keys.length} ${what} (${names.slice(0, SHOWN).join(", ")}${more})`;
+}
+
+/** The modules that keys belong to, two levels deep, each with the number of its keys. */
+function groups(keys: readonly string[]): string[] {
+  const counts = new Map<string, number>();
+  for (const key of keys) {
+    const path = key.split(":")[0].split(".");
+    const group = path.slice(0, Math.min(2, path.length - 1)).join(".") || path[0];
+    counts.set(group, (counts.get(group) ?? 0) + 1);
+  }
+  const sorted = [...counts].sort(([, a], [, b]) => b - a);
+  return sorted.map(([group, count]) => count === 1 ? group : `${group}: ${count}`);
+}
+
+/** What stands before each missing key among the unexpected ones, such as `module.`. */
+function commonPrefix(missing: readonly string[], unexpected: readonly string[]): string {
+  const [first] = missing;
+  const found = first && unexpected.find((key) => key.endsWith(`.${first}`));
+  if (!found) return "";
+  const prefix = found.slice(0, -first.length);
+  const there = new Set(unexpected);
+  return missing.every((key) => there.has(prefix + key)) ? prefix : "";
 }
 
 /** Compares the keys and shapes of a state dict with those of a module. */
@@ -68,7 +98,27 @@ export function compareStateDict(
   };
 }
 
-async function store(parameter: Parameter, data: Float32Array): Promise<void> {
+/**
+ * Compares as {@link compareStateDict} does.
+ *
+ * @param strict whether missing and unexpected keys are errors; shapes that differ always are.
+ * @returns the difference that was tolerated.
+ * @throws {StateDictError} naming what does not fit.
+ */
+export function requireFit(
+  module: Module,
+  tensors: ReadonlyMap<string, { readonly shape: Shape }>,
+  strict: boolean,
+): StateDifference {
+  const difference = compareStateDict(module, tensors);
+  const { missing, unexpected, mismatched } = difference;
+  const refused = strict ? missing.length + unexpected.length : 0;
+  if (refused + mismatched.length > 0) throw new StateDictError(difference);
+  return difference;
+}
+
+/** Gives a parameter its values: in GPU memory where it is bound to some, else as a host array. */
+export async function storeValues(parameter: Parameter, data: Float32Array): Promise<void> {
   if (!parameter.storage) {
     parameter.host = data;
     return;
@@ -91,13 +141,10 @@ export async function loadStateDict(
   tensors: ReadonlyMap<string, StateTensor>,
   { strict = true }: { strict?: boolean } = {},
 ): Promise<StateDifference> {
-  const difference = compareStateDict(module, tensors);
-  const { missing, unexpected, mismatched } = difference;
-  const refused = strict ? missing.length + unexpected.length : 0;
-  if (refused + mismatched.length > 0) throw new StateDictError(difference);
+  const difference = requireFit(module, tensors, strict);
   for (const [key, parameter] of module.namedParameters()) {
     const entry = tensors.get(key);
-    if (entry) await store(parameter, entry.data);
+    if (entry) await storeValues(parameter, entry.data);
   }
   return difference;
 }
@@ -120,6 +167,6 @@ export function initialValues(key: string, parameter: Parameter, seed: number): 
 /** Gives all parameters of a module first values, as {@link loadStateDict} would store them. */
 export async function initialise(module: Module, seed: number): Promise<void> {
   for (const [key, parameter] of module.namedParameters()) {
-    await store(parameter, initialValues(key, parameter, seed));
+    await storeValues(parameter, initialValues(key, parameter, seed));
   }
 }
