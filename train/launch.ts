@@ -1,6 +1,7 @@
 /**
  * Runs a command module (`run(args): Promise<exit code>`) on a machine that has a WebGPU adapter, or
- * gets one first: `deno run -A train/launch.ts <module, from the project's folder> <arguments>`.
+ * gets one first where the command needs it:
+ * `deno run -A train/launch.ts <module, from the project's folder> <arguments>`.
  */
 import { findAdapter } from "../engine/device.ts";
 import { isUserError, UserError } from "../engine/errors.ts";
@@ -12,6 +13,8 @@ const INSTALLED = "SAM2_DRIVER_INSTALLED";
 
 interface CommandModule {
   run(args: string[]): Promise<number>;
+  /** False for commands that compute nothing on the adapter. */
+  readonly needsAdapter?: boolean;
 }
 
 /**
@@ -25,8 +28,10 @@ export async function launch(
   args: string[],
   machine?: Machine,
 ): Promise<number> {
-  const needsAdapter = !args.includes("--help") && !args.includes("-h");
-  if (needsAdapter && !(await findAdapter())) {
+  const url = new URL(module, new URL("../", import.meta.url)).href;
+  const { run, needsAdapter = true } = await import(url) as CommandModule;
+  const helps = args.includes("--help") || args.includes("-h");
+  if (needsAdapter && !helps && !(await findAdapter())) {
     if (Deno.env.get(INSTALLED)) {
       throw new UserError(
         "mesa-vulkan-drivers is installed, yet WebGPU still finds no adapter: see that none of " +
@@ -37,8 +42,6 @@ export async function launch(
     // Drivers are listed once a process, so only a new one can see what has just been installed.
     return await runDeno(["run", "-A", import.meta.url, module, ...args], { [INSTALLED]: "1" });
   }
-  const url = new URL(module, new URL("../", import.meta.url)).href;
-  const { run } = await import(url) as CommandModule;
   return await run(args);
 }
 

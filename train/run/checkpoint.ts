@@ -22,7 +22,8 @@ export interface Checkpoint {
   readonly trainer: SavedTrainer;
 }
 
-const FORMAT = "sam2-sss checkpoint 1";
+/** What the metadata of such a file say about its format. */
+export const RUN_FORMAT = "sam2-sss checkpoint 1";
 
 /**
  * Writes a checkpoint, complete or not at all.
@@ -32,7 +33,7 @@ const FORMAT = "sam2-sss checkpoint 1";
 export async function saveCheckpoint(path: string, checkpoint: Checkpoint): Promise<void> {
   const { config, step, validation, trainer: { tensors, state } } = checkpoint;
   const json = JSON.stringify({ config, step, validation, state });
-  await writeSafetensors(path, tensors, { format: FORMAT, run: json });
+  await writeSafetensors(path, tensors, { format: RUN_FORMAT, run: json });
 }
 
 /**
@@ -42,7 +43,7 @@ export async function saveCheckpoint(path: string, checkpoint: Checkpoint): Prom
  */
 export async function loadCheckpoint(path: string): Promise<Checkpoint> {
   const { tensors, metadata: { format, run } } = await readSafetensors(path);
-  if (format !== FORMAT || run === undefined) {
+  if (format !== RUN_FORMAT || run === undefined) {
     throw new UserError(
       `${path} is no checkpoint of a run: its format is "${format ?? "unknown"}".`,
     );
