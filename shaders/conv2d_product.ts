@@ -17,8 +17,9 @@ function weightOperand(shape: ConvShape, arg: Arg, transposed: boolean): Operand
     arg,
     contiguous: transposed ? "outer" : "k",
     stride: groupChannels * taps,
-    base: (z) => shape.groups === 1 ? "0u" : `${z} % ${shape.groups}u * ${size}u`,
-    aligned: shape.groups === 1 || size % 4 === 0,
+    batches: shape.groups === 1
+      ? { first: 0, step: 0 }
+      : { first: 0, step: size, modulo: shape.groups },
   };
 }
 
@@ -35,8 +36,7 @@ function imageOperand(
     arg,
     contiguous,
     stride: pixels,
-    base: (z) => `(${z} + ${first}u) * ${size}u`,
-    aligned: size % 4 === 0,
+    batches: { first: first * size, step: size },
   };
 }
 
@@ -54,8 +54,7 @@ function patchOperand(shape: ConvShape, arg: Arg, pixelsAlong: "k" | "outer"): O
     arg,
     contiguous: pixelsAlong,
     stride: 1,
-    base: (z) => `${z} * ${groupChannels * inPixels}u`,
-    aligned: false,
+    batches: { first: 0, step: groupChannels * inPixels },
     gather: (name) =>
       `fn ${name}Element(base: u32, outer: u32, k: u32) -> f32 {
   let tap = ${row} % ${taps}u;

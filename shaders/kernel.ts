@@ -45,9 +45,23 @@ export interface Epilogue {
    * @param index WGSL `u32` expression: the flat index in the output of the (first) value. For
    * width 4 it is a multiple of 4 and the four values are consecutive.
    * @param value WGSL expression of the computed value, `f32` or `vec4f`.
+   * @param known coordinates at hand, which the epilogue then need not compute from sizes that
+   * would set its text apart.
    * @returns statements to place before the store, and the expression to store.
    */
-  apply(index: string, value: string, width: 1 | 4): { statements: string; value: string };
+  apply(
+    index: string,
+    value: string,
+    width: 1 | 4,
+    known?: readonly Coordinate[],
+  ): { statements: string; value: string };
+}
+
+/** A coordinate of an output: `code` is a WGSL `u32` expression of `index / stride % size`. */
+export interface Coordinate {
+  readonly stride: number;
+  readonly size: number;
+  readonly code: string;
 }
 
 /** The epilogue that changes nothing. */

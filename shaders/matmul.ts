@@ -34,8 +34,7 @@ export function lowerMatmul(
   const fold = batchB === 1 && !transA;
   const m = fold ? shape.m * batchA : shape.m;
   const batch = fold ? 1 : Math.max(batchA, batchB);
-  const base = (batches: number, size: number) => (z: string) =>
-    batches === 1 || batch === 1 ? "0u" : `${z} * ${size}u`;
+  const step = (batches: number, size: number) => batches === 1 || batch === 1 ? 0 : size;
   const label = `matmul ${batch}x${m}x${k}x${n}${transA ? " A^T" : ""}${transB ? " B^T" : ""}`;
   return lowerProduct(
     {
@@ -49,15 +48,13 @@ export function lowerMatmul(
         arg: "in0",
         contiguous: transA ? "outer" : "k",
         stride: transA ? m : k,
-        base: base(batchA, shape.m * k),
-        aligned: (shape.m * k) % 4 === 0 || batchA === 1 || batch === 1,
+        batches: { first: 0, step: step(batchA, shape.m * k) },
       },
       rhs: {
         arg: "in1",
         contiguous: transB ? "k" : "outer",
         stride: transB ? k : n,
-        base: base(batchB, k * n),
-        aligned: (k * n) % 4 === 0 || batchB === 1,
+        batches: { first: 0, step: step(batchB, k * n) },
       },
       out: "out0",
     },

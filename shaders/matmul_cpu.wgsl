@@ -2,28 +2,38 @@
 // the columns, four columns each; a lane accumulates MR rows of them. The left factor is loaded by
 // all lanes together, each another part, and handed round by constant-lane broadcasts; all loads
 // stand before the arithmetic that uses them, which goes by blocks of rows, so that the accumulators
-// of a block stay in registers.
+// of a block stay in registers. Sizes are data: what is baked is the tile and how factors are read.
 # const columns = [...Array(NV).keys()];
 # const rows = [...Array(MR).keys()];
 ${bindings}
+${sizes}
 
+# if (storeLoop) {
+var<workgroup> sums: array<vec4f, ${MR * L}>;
+
+# }
 @compute @workgroup_size(${L})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
-  ${decode}
-  let row = ${rowTile} * ${MR}u;
-  let col = ${colTile} * ${4 * L * NV}u + lane * 4u;
-  let z = ${zTile};
-  ${lhs.setup}
-  ${rhs.setup}
+# for (const statement of decode) {
+  ${statement}
+# }
+  let row = rowTile * ${MR}u;
+  let col = colTile * ${4 * L * NV}u + lane * 4u;
+  let m = sizes.m;
+  let n = sizes.n;
+  let kEnd = min(sizes.k, kFirst + sizes.chunk);
+# for (const statement of [...lhs.setup, ...rhs.setup]) {
+  ${statement}
+# }
 # for (const r of rows) for (const j of columns) {
   var c${r}_${j} = vec4f();
 # }
-  for (var k = ${kFirst}; k < ${kEnd}; k += ${KU}u) {
+  for (var k = kFirst; k < kEnd; k += ${KU}u) {
 # for (const load of lhs.loads) {
     ${load}
 # }
 # for (let q0 = 0; q0 < KU; q0 += 4) {
-#   for (const load of rhs.loads(q0)) {
+#   for (const load of rhs.loads[q0 / 4]) {
     ${load}
 #   }
 #   for (let r0 = 0; r0 < MR; r0 += 4) for (let q = q0; q < q0 + 4; q++) {
@@ -37,10 +47,29 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
 #   }
 # }
   }
-  let base = ${slice} * ${outStride}u;
-#   for (let r = 0; r < MR; r += storeRows) for (const j of columns) {
-#     for (const store of stores(j, r + "u", (d) => "c" + (r + d) + "_" + j)) {
-  ${store}
-#     }
+# for (const j of columns) {
+  {
+    let column = col + ${4 * L * j}u;
+# if (storeLoop) {
+    // Each lane keeps its own sums there: that indexes them by a variable.
+#   for (const r of rows) {
+    sums[${r * L}u + lane] = c${r}_${j};
 #   }
+    let end = min(${MR}u, m - row);
+    for (var r = 0u; r < end; r += ${storeRows}u) {
+#   for (const statement of store((d) => "sums[(r + " + d + "u) * " + L + "u + lane]", "r")) {
+      ${statement}
+#   }
+    }
+# } else {
+#   for (let r = 0; r < MR; r += storeRows) {
+    if (row + ${r}u < m) {
+#     for (const statement of store((d) => "c" + (r + d) + "_" + j, r + "u")) {
+      ${statement}
+#     }
+    }
+#   }
+# }
+  }
+# }
 }

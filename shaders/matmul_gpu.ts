@@ -88,6 +88,12 @@ ${head} {
 }`;
 }
 
+/** WGSL of an operand's first element in batch z. */
+function baseCode({ batches }: Operand, batch: number): string {
+  const { first, step, modulo = batch } = batches;
+  return `${first}u + ${modulo < batch ? `z % ${modulo}u` : "z"} * ${step}u`;
+}
+
 /** How threads spread over a tile's blocks: neighbours in memory go to neighbouring threads. */
 function spread(operand: Operand, size: number): { quad: string; depth: string } {
   return operand.contiguous === "k"
@@ -131,8 +137,8 @@ export function gpuProduct(
     rowTiles,
     colTiles,
     chunk: parts.chunk,
-    lhsBase: lhs.base("z"),
-    rhsBase: rhs.base("z"),
+    lhsBase: baseCode(lhs, batch),
+    rhsBase: baseCode(rhs, batch),
     lhsQuad: lhsSpread.quad,
     lhsDepth: lhsSpread.depth,
     rhsQuad: rhsSpread.quad,

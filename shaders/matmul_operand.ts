@@ -1,6 +1,16 @@
 /** A batched product C[z, m, n] = sum over k of lhs(z, m, k) * rhs(z, k, n), described. */
 import type { Arg } from "./kernel.ts";
 
+/** Where the matrices of an operand lie: that of batch z starts at `first + z % modulo * step`. */
+export interface Batches {
+  /** Elements before the first matrix. */
+  readonly first: number;
+  /** Elements from one matrix to the next; 0 where one serves all batches. */
+  readonly step: number;
+  /** Matrices that come again and again; absent where each batch has its own. */
+  readonly modulo?: number;
+}
+
 /** One factor: where its element (outer, k) of batch z lies. Outer is m on the left, n on the right. */
 export interface Operand {
   readonly arg: Arg;
@@ -8,10 +18,7 @@ export interface Operand {
   readonly contiguous: "k" | "outer";
   /** Elements between neighbours along the other index. */
   readonly stride: number;
-  /** WGSL `u32` expression of the first element of batch `z`. */
-  readonly base: (z: string) => string;
-  /** Whether every base is a multiple of 4 elements. */
-  readonly aligned: boolean;
+  readonly batches: Batches;
   /**
    * Instead of a matrix in memory: WGSL declaring `fn <name>Element(base: u32, outer: u32, k: u32) ->
    * f32`, called for any outer and for k in range (workgroup-memory schedule only).
@@ -42,5 +49,6 @@ export interface Parts {
 /** Whether four neighbours of the operand can be loaded as one vec4, given the contiguous size. */
 export function vectorLoads(operand: Operand, k: number, outer: number): boolean {
   const size = operand.contiguous === "k" ? k : outer;
-  return operand.aligned && !operand.gather && size % 4 === 0 && operand.stride % 4 === 0;
+  const { first, step } = operand.batches;
+  return !operand.gather && [size, operand.stride, first, step].every((n) => n % 4 === 0);
 }

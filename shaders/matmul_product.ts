@@ -4,11 +4,21 @@
  * results are repeatable).
  */
 import type { AdapterProfile } from "../engine/device.ts";
-import { type Arg, type Epilogue, IDENTITY, type Lowering, type Step, storage } from "./kernel.ts";
-import { cpuProduct, type CpuTile, cpuTile } from "./matmul_cpu.ts";
+import {
+  type Arg,
+  declareSizes,
+  type Epilogue,
+  grid1d,
+  IDENTITY,
+  type Lowering,
+  type Step,
+  storage,
+} from "./kernel.ts";
+import { cpuProduct } from "./matmul_cpu.ts";
+import { type CpuTile, cpuTile } from "./matmul_cpu_tile.ts";
 import { gpuProduct, type GpuTile, gpuTile } from "./matmul_gpu.ts";
 import type { Parts, Product } from "./matmul_operand.ts";
-import { storeFunction, tiles } from "./matmul_store.ts";
+import { storeFunction } from "./matmul_store.ts";
 import { expand } from "./template.ts";
 import reduceSource from "./matmul_reduce.wgsl" with { type: "text" };
 
@@ -60,7 +70,11 @@ export function lowerProduct(
     scratch: [bytes],
     steps: [
       withoutEpilogue(generate({ ...product, out: partial }, IDENTITY)),
-      sumParts({ label: product.label, partial, out: product.out, terms, size }, profile, epilogue),
+      sumParts(
+        { label: product.label, partial, out: product.out, terms, size, columns: n },
+        profile,
+        epilogue,
+      ),
     ],
   };
 }
@@ -78,29 +92,32 @@ export interface PartialSums {
   readonly out: Arg;
   readonly terms: number;
   readonly size: number;
+  /** Last dimension of the result, where it is known. */
+  readonly columns?: number;
 }
 
 /** The dispatch that adds up partial results, in order, and applies the epilogue. */
 export function sumParts(
-  { label, partial, out, terms, size }: PartialSums,
+  { label, partial, out, terms, size, columns }: PartialSums,
   profile: AdapterProfile,
   epilogue: Epilogue,
 ): Step {
   const width = size % 4 === 0 ? 4 : 1;
   const workgroup = profile.class === "cpu" ? 8 : 64;
-  const { grid, decode } = tiles(Math.ceil(size / width / workgroup), profile.maxGrid);
+  const grid = grid1d(Math.ceil(size / width / workgroup), profile.maxGrid);
+  const sizes = { count: size / width, terms, columns: columns ?? size, gridWidth: grid[0] };
+  const known = columns ? [{ stride: 1, size: columns, code: "x" }] : [];
   const source = expand(reduceSource, {
     bindings: storage(0, "partial", width === 4 ? "vec4f" : "f32") +
-      storeFunction(epilogue, 1, width),
-    decode,
+      storeFunction(epilogue, 1, width, known),
+    sizes: declareSizes(sizes),
     workgroup,
-    terms,
     width,
-    count: size / width,
+    column: columns ? `, i * ${width}u % sizes.columns` : "",
     zero: width === 4 ? "vec4f()" : "0.0",
   });
   return {
-    kernel: { label: `${label} sum of ${terms} parts`, source, grid },
+    kernel: { label: `${label} sum of ${terms} parts`, source, grid, sizes },
     args: [partial, out, "epilogue"],
   };
 }

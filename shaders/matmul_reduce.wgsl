@@ -1,14 +1,16 @@
 // Adds up the partial results of a product, in order.
 ${bindings}
+${sizes}
 
 @compute @workgroup_size(${workgroup})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
-  ${decode}
-  let i = tile * ${workgroup}u + lane;
-  if (i >= ${count}u) { return; }
+  let i = (group.x + group.y * sizes.gridWidth) * ${workgroup}u + lane;
+  let count = sizes.count;
+  if (i >= count) { return; }
   var total = ${zero};
-  for (var part = 0u; part < ${terms}u; part++) {
-    total += partial[part * ${count}u + i];
+  let end = sizes.terms * count;
+  for (var at = i; at < end; at += count) {
+    total += partial[at];
   }
-  put(i * ${width}u, total);
+  put(i * ${width}u, total${column});
 }

@@ -1,16 +1,24 @@
 /** What the product and convolution kernels share: tile numbering and the store with its epilogue. */
-import { type Epilogue, grid1d, storage } from "./kernel.ts";
+import { type Coordinate, type Epilogue, grid1d, storage } from "./kernel.ts";
 
 /**
  * WGSL of binding `binding`, named `result`, and of `put(index, value)`, which stores there what the
  * epilogue makes of a value (`f32`, or `vec4f` for width 4, where `index` is a multiple of 4).
+ *
+ * @param known coordinates that `put` takes as further arguments, named by their `code`.
  */
-export function storeFunction(epilogue: Epilogue, binding: number, width: 1 | 4): string {
+export function storeFunction(
+  epilogue: Epilogue,
+  binding: number,
+  width: 1 | 4,
+  known: readonly Coordinate[] = [],
+): string {
   const type = width === 4 ? "vec4f" : "f32";
-  const done = epilogue.apply("index", "value", width);
+  const done = epilogue.apply("index", "value", width, known);
+  const parameters = ["index: u32", `value: ${type}`, ...known.map(({ code }) => `${code}: u32`)];
   return `${storage(binding, "result", type)}
 ${epilogue.declarations(binding + 1)}
-fn put(index: u32, value: ${type}) {
+fn put(${parameters.join(", ")}) {
   ${done.statements}
   result[index${width === 4 ? " / 4u" : ""}] = ${done.value};
 }`;

@@ -2,7 +2,7 @@ import { lowerMatmul, type MatmulShape } from "../shaders/matmul.ts";
 import { close, values } from "./close.ts";
 import { SCALE_AND_ADD } from "./epilogues.ts";
 import { deviceFor, runLowering, SCHEDULES } from "./kernel_harness.ts";
-import { ok, throws } from "node:assert/strict";
+import { ok, strictEqual as equal, throws } from "node:assert/strict";
 
 const batchOf = (s: MatmulShape) => Math.max(s.batchA, s.batchB);
 
@@ -36,13 +36,16 @@ function shape([batchA, batchB, m, k, n]: Size, transA = false, transB = false):
 }
 
 const FLAGS = [[false, false], [false, true], [true, false], [true, true]];
-const LARGE = 140; // above the size from which large tiles are used
+/** Rows (or columns) that are few, of products large enough for a tile of their own. */
+const NARROW = [8, 4, 3, 1];
 
-/** Sizes that reach each tile, its edges, vector and scalar loads, and cut sums. */
+/** Sizes that reach each tile, its edges, vector and scalar loads, and sums in parts. */
 const SHAPES: readonly MatmulShape[] = [
   ...FLAGS.map(([a, b]) => shape([2, 2, 17, 33, 35], a, b)),
   ...FLAGS.map(([a, b]) => shape([2, 2, 20, 36, 44], a, b)),
-  ...FLAGS.map(([a, b]) => shape([1, 1, LARGE, 276, LARGE], a, b)),
+  ...FLAGS.map(([a, b]) => shape([1, 1, 140, 276, 140], a, b)),
+  ...NARROW.map((m, i) => shape([1, 1, m, 68, 2048], i % 2 === 0, i > 1)),
+  ...NARROW.map((n, i) => shape([1, 1, 2048, 68, n], i > 1, i % 2 === 0)),
   shape([1, 1, 161, 277, 123]),
   shape([1, 1, 1, 1, 1]),
   shape([3, 1, 5, 3, 12]),
@@ -119,6 +122,20 @@ for (const schedule of SCHEDULES) {
     close(out, reference(s, a, b), 2e-5, lowering.steps[0].kernel.label);
   });
 }
+
+Deno.test("lowerMatmul() gives different shapes one source on a CPU adapter", async () => {
+  const device = await deviceFor("cpu");
+  const shapes = [shape([1, 1, 70, 40, 36]), shape([3, 1, 33, 72, 100]), shape([2, 2, 41, 8, 64])];
+  const sources = new Set<string>();
+  for (const s of shapes) {
+    const [a, b] = operands(s);
+    const lowering = lowerMatmul(s, device.profile);
+    sources.add(lowering.steps[0].kernel.source);
+    const [out] = await runLowering(device, lowering, [a, b], [batchOf(s) * s.m * s.n]);
+    close(out, reference(s, a, b), 2e-5, lowering.steps[0].kernel.label);
+  }
+  equal(sources.size, 1);
+});
 
 Deno.test("lowerMatmul() throws when batches do not broadcast", async () => {
   const { profile } = await deviceFor("cpu");

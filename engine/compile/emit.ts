@@ -3,6 +3,7 @@ import type { Attributes } from "../attributes.ts";
 import { type DType, DTYPES } from "../dtype.ts";
 import { type Shape, stridesOf } from "../shape.ts";
 import type { GraphNode } from "./graph.ts";
+import type { Coordinate } from "../../shaders/kernel.ts";
 import { binaryCode, castCode, HELPERS, unaryCode } from "./scalar_code.ts";
 
 /** Thrown where four lanes cannot be followed through a movement; the kernel is then made scalar. */
@@ -23,6 +24,8 @@ export interface Index {
   readonly shape: Shape;
   flat?: string;
   coords?: string[];
+  /** Coordinates that are at hand where `flat` is given, whatever the shape. */
+  readonly known?: readonly Coordinate[] | undefined;
   readonly lanes: Lanes | null;
 }
 
@@ -98,6 +101,8 @@ export class Emitter {
       throw new NotVectorisable();
     }
     const strides = stridesOf(ix.shape);
+    const known = ix.known?.find((c) => c.stride === strides[k] && c.size === ix.shape[k]);
+    if (known) return known.code;
     const high = strides[k] === 1 ? ix.flat! : `${ix.flat!} / ${strides[k]}u`;
     const first = ix.shape.slice(0, k).every((size) => size === 1);
     return this.let(
@@ -223,7 +228,7 @@ export class Emitter {
     if (n.op === "reshape") {
       const { flat, lanes } = this.byFlat(ix);
       if (lanes && lanes.step !== 1) throw new NotVectorisable();
-      return this.value(input, { shape, flat, lanes });
+      return this.value(input, { shape, flat, lanes, known: ix.flat ? ix.known : [] });
     }
     const { coords, lanes } = this.byCoords(ix);
     const dim = lanes?.dim as number;

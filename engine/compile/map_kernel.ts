@@ -1,7 +1,14 @@
 /** Kernels generated for elementwise roots, and the epilogues that fold them into other kernels. */
 import type { Attributes } from "../attributes.ts";
 import { numel } from "../shape.ts";
-import { type Epilogue, grid1d, IDENTITY, type Kernel, storage } from "../../shaders/kernel.ts";
+import {
+  type Coordinate,
+  type Epilogue,
+  grid1d,
+  IDENTITY,
+  type Kernel,
+  storage,
+} from "../../shaders/kernel.ts";
 import type { AdapterProfile } from "../device.ts";
 import {
   type Access,
@@ -31,25 +38,40 @@ function limitOf(root: Root, count: number): string {
   return root.kind === "map" && root.node.size % 4 === 0 ? "arrayLength(&result)" : `${count}u`;
 }
 
-/** Binding names of leaves, in binding order; one name for all nodes that share a buffer. */
-export function bindingsOf(leaves: Iterable<GraphNode>, first: number): Map<GraphNode, string> {
-  const names = new Map<GraphNode, string>();
-  for (const leaf of [...leaves].sort((a, b) => a.index - b.index)) {
-    if (!names.has(leaf)) names.set(leaf, `x${first + names.size}`);
-  }
-  return names;
-}
+/**
+ * Names and order of the bindings that code reads: as they first occur there, so that kernels which
+ * differ only in the order in which their inputs were made share their text.
+ */
+export class Bindings {
+  private readonly names = new Map<GraphNode, string>();
 
-/** Declarations of leaves as the emitters read them. */
-export function declare(
-  names: ReadonlyMap<GraphNode, string>,
-  first: number,
-  accesses: ReadonlyMap<GraphNode, Access>,
-): string {
-  return [...names].map(([leaf, name], i) => {
-    const vector = accesses.get(leaf) === "vector";
-    return storage(first + i, name, vector ? `vec4<${leaf.dtype}>` : leaf.dtype);
-  }).join("\n");
+  /** @param first number of the first binding. */
+  constructor(private readonly first: number) {}
+
+  /** The name of a leaf; the next binding becomes its own where it has none. */
+  readonly nameOf = (leaf: GraphNode): string => {
+    const name = this.names.get(leaf) ?? `x${this.next}`;
+    this.names.set(leaf, name);
+    return name;
+  };
+
+  /** Number of the binding after the last one. */
+  get next(): number {
+    return this.first + this.names.size;
+  }
+
+  /** The leaves in binding order. */
+  get leaves(): GraphNode[] {
+    return [...this.names.keys()];
+  }
+
+  /** Declarations of the leaves as the emitters read them. */
+  declare(accesses: ReadonlyMap<GraphNode, Access>): string {
+    return [...this.names].map(([leaf, name], i) => {
+      const vector = accesses.get(leaf) === "vector";
+      return storage(this.first + i, name, vector ? `vec4<${leaf.dtype}>` : leaf.dtype);
+    }).join("\n");
+  }
 }
 
 /**
@@ -76,9 +98,15 @@ export function withAccesses<T>(
   throw new Error("A scalar kernel could not be generated.");
 }
 
-const flatIndex = (node: GraphNode, flat: string, width: 1 | 4): Index => ({
+const flatIndex = (
+  node: GraphNode,
+  flat: string,
+  width: 1 | 4,
+  known: readonly Coordinate[] = [],
+): Index => ({
   shape: node.shape,
   flat,
+  known,
   lanes: width === 4 ? { dim: "flat", step: 1, aligned: true } : null,
 });
 
@@ -107,19 +135,19 @@ export function mapKernel(
   profile: AdapterProfile,
 ): { kernel: Kernel; leaves: GraphNode[] } {
   const { stored, place, widths } = placeOf(root);
-  const names = bindingsOf(root.leaves, 0);
   const { width, accesses, result } = withAccesses(widths, (width, forced) => {
-    const emitter = new Emitter(root.leaves, (leaf) => names.get(leaf)!, forced);
+    const bindings = new Bindings(0);
+    const emitter = new Emitter(root.leaves, bindings.nameOf, forced);
     const value = emitter.value(stored, flatIndex(stored, "f", width));
-    return { accesses: emitter.accesses, result: { emitter, value } };
+    return { accesses: emitter.accesses, result: { bindings, emitter, value } };
   });
-  const { emitter, value } = result;
+  const { bindings, emitter, value } = result;
   const count = stored.size / width;
   const grid = grid1d(Math.ceil(count / WORKGROUP), profile.maxGrid);
   const type = width === 4 ? `vec4<${stored.dtype}>` : stored.dtype;
   const target = width === 4 ? `(${place("f")}) / 4u` : place("f");
-  const source = `${declare(names, 0, accesses)}
-${storage(names.size, "result", type)}
+  const source = `${bindings.declare(accesses)}
+${storage(bindings.next, "result", type)}
 ${helperSource(emitter.helpers)}
 ${ENTRY}
   if (i >= ${limitOf(root, count)}) { return; }
@@ -131,7 +159,7 @@ ${ENTRY}
 }
 `;
   const label = `${root.kind} ${stored.op} [${stored.shape}]`;
-  return { kernel: { label, source, grid }, leaves: [...names.keys()] };
+  return { kernel: { label, source, grid }, leaves: bindings.leaves };
 }
 
 const MARK = "//@epilogue ";
@@ -148,59 +176,91 @@ export interface PendingEpilogue {
 /** Folds the elementwise root `root` into the store of `host`, whose value it starts from. */
 export function epilogueOf(root: Root | undefined, host: GraphNode): PendingEpilogue {
   if (!root) return { epilogue: IDENTITY, leaves: [], finish: (kernel) => kernel };
-  const leaves = [...root.leaves].filter((leaf) => leaf !== host);
-  const ordered = [...bindingsOf(leaves, 0).keys()];
+  const bindings = new Bindings(0);
+  const given = new Map([[host, { code: "acc", wide: false }]]);
+  new Emitter(root.leaves, bindings.nameOf, new Map(), given)
+    .value(root.node, flatIndex(root.node, "f", 1));
+  const variants = new Map<string, Variant>();
   const epilogue: Epilogue = {
     declarations: (first) => `${MARK}${first}\n`,
-    apply: (index, value, width) => ({
-      statements: "",
-      value: `epilogue_${width}(${index}, ${value})`,
-    }),
+    apply: (index, value, width, known = []) => {
+      const key = [width, ...known.map(({ stride, size }) => `${stride}:${size}`)].join();
+      const name = variants.get(key)?.name ?? `epilogue_${variants.size}`;
+      variants.set(key, { name, width, known });
+      const args = [index, value, ...known.map(({ code }) => code)];
+      return { statements: "", value: `${name}(${args.join(", ")})` };
+    },
   };
   const finish = (kernel: Kernel): Kernel => {
     const at = kernel.source.indexOf(MARK);
     if (at < 0) return kernel;
     const first = parseInt(kernel.source.slice(at + MARK.length));
-    const widths = ([1, 4] as const).filter((w) => kernel.source.includes(`epilogue_${w}(`));
-    const mark = `${MARK}${first}\n`;
-    return {
-      ...kernel,
-      source: kernel.source.replace(mark, functionsOf(root, host, leaves, first, widths)),
-    };
+    const called = [...variants.values()].filter(({ name }) => kernel.source.includes(`${name}(`));
+    const text = functionsOf(root, host, first, called);
+    return { ...kernel, source: kernel.source.replace(`${MARK}${first}\n`, text) };
   };
-  return { epilogue, leaves: ordered, finish };
+  return { epilogue, leaves: bindings.leaves, finish };
+}
+
+/** A function that an epilogue's code becomes, for values of one width and the same coordinates. */
+interface Variant {
+  readonly name: string;
+  readonly width: 1 | 4;
+  readonly known: readonly Coordinate[];
+}
+
+/** Coordinates by the names that an epilogue's function gives them: of each of `width` values. */
+function parametersOf({ known, width }: Variant, emitted: 1 | 4): Coordinate[] {
+  const named = known.map((c, i) => ({ ...c, code: `at${i}` }));
+  // Four neighbours differ in the last coordinate, and may differ in others where those are odd.
+  return width === emitted ? named : named.filter((c) => c.stride === 1 || c.stride % 4 === 0);
 }
 
 function functionsOf(
   root: Root,
   host: GraphNode,
-  leaves: readonly GraphNode[],
   first: number,
-  widths: readonly (1 | 4)[],
+  variants: readonly Variant[],
 ): string {
-  const names = bindingsOf(leaves, first);
   const emit = (width: 1 | 4, forced: Map<GraphNode, Access>) => {
+    const bindings = new Bindings(first);
+    const accesses = new Map<GraphNode, Access>();
+    const helpers = new Set<string>();
     const acc: Value = { code: "acc", wide: width === 4 };
-    const emitter = new Emitter(root.leaves, (l) => names.get(l)!, forced, new Map([[host, acc]]));
-    const value = emitter.value(root.node, flatIndex(root.node, "f", width));
-    return { accesses: emitter.accesses, result: { emitter, value } };
+    const functions = variants.map((variant) => {
+      const given = new Map([[host, acc]]);
+      const emitter = new Emitter(root.leaves, bindings.nameOf, forced, given, "t", helpers);
+      const known = parametersOf(variant, width);
+      const value = emitter.value(root.node, flatIndex(root.node, "f", width, known));
+      for (const [leaf, access] of emitter.accesses) {
+        if (accesses.get(leaf) !== "scalar") accesses.set(leaf, access);
+      }
+      const code = `${emitter.codeFor(value.code)}
+  return ${width === 4 ? widen(value, "f32") : value.code};`;
+      return functionOf(variant, width, code);
+    });
+    return { accesses, result: { bindings, functions, helpers } };
   };
-  const write = (width: 1 | 4, { emitter, value }: { emitter: Emitter; value: Value }) => {
+  const wide = variants.every(({ width }) => width === 4);
+  const { accesses, result } = withAccesses(wide ? [4, 1] : [1], emit);
+  const parts = [result.bindings.declare(accesses), helperSource(result.helpers)];
+  return [...parts, ...result.functions].join("\n") + "\n";
+}
+
+/** WGSL of a variant whose `code` is emitted for `width` values; four may be done one by one. */
+function functionOf(variant: Variant, width: 1 | 4, code: string): string {
+  const head = (name: string, width: 1 | 4, known: readonly Coordinate[]) => {
     const type = width === 4 ? "vec4<f32>" : "f32";
-    return `fn epilogue_${width}(f: u32, acc: ${type}) -> ${type} {
-  ${emitter.codeFor(value.code)}
-  return ${width === 4 ? widen(value, "f32") : value.code};
-}`;
+    const parameters = ["f: u32", `acc: ${type}`, ...known.map((c) => `${c.code}: u32`)];
+    return `fn ${name}(${parameters.join(", ")}) -> ${type}`;
   };
-  const only = widths.length === 1 ? widths[0] : undefined;
-  const made = withAccesses(only === 4 ? [4, 1] : [1], emit);
-  const parts = [declare(names, first, made.accesses), helperSource(made.result.emitter.helpers)];
-  parts.push(write(made.width, made.result));
-  if (widths.includes(4) && made.width === 1) {
-    const each = [0, 1, 2, 3].map((l) => `epilogue_1(f + ${l}u, acc[${l}])`).join(", ");
-    parts.push(
-      `fn epilogue_4(f: u32, acc: vec4<f32>) -> vec4<f32> {\n  return vec4<f32>(${each});\n}`,
-    );
-  }
-  return parts.join("\n") + "\n";
+  const known = parametersOf(variant, width);
+  if (width === variant.width) return `${head(variant.name, width, known)} {\n  ${code}\n}`;
+  const each = `${variant.name}_each`;
+  const calls = [0, 1, 2, 3].map((l) => {
+    const places = known.map(({ code, stride }) => stride === 1 ? `${code} + ${l}u` : code);
+    return `${each}(${[`f + ${l}u`, `acc[${l}]`, ...places].join(", ")})`;
+  });
+  return `${head(each, 1, known)} {\n  ${code}\n}
+${head(variant.name, 4, parametersOf(variant, 4))} {\n  return vec4<f32>(${calls.join(", ")});\n}`;
 }

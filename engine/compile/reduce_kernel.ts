@@ -5,7 +5,7 @@ import { type Epilogue, grid1d, type Lowering, type Step, storage } from "../../
 import { Emitter, helperSource, type Index, type Value, widen } from "./emit.ts";
 import type { Root } from "./fuse.ts";
 import type { GraphNode } from "./graph.ts";
-import { bindingsOf, declare, ENTRY, withAccesses, WORKGROUP } from "./map_kernel.ts";
+import { Bindings, ENTRY, withAccesses, WORKGROUP } from "./map_kernel.ts";
 
 type Op = "sum" | "amax" | "argmax";
 
@@ -88,28 +88,30 @@ export function reduceLowering(
 ): { lowering: Lowering; leaves: GraphNode[] } {
   const op = root.node.op as Op;
   const layout = layoutOf(root);
-  const names = bindingsOf(root.leaves, 0);
   const vector = op !== "argmax" && layout.shape[layout.last] % 4 === 0;
-  const { width, accesses, result: body } = withAccesses(vector ? [4, 1] : [1], (width, forced) => {
-    const emitter = new Emitter(root.leaves, (leaf) => names.get(leaf)!, forced);
-    return { accesses: emitter.accesses, result: emitBody(root, layout, width, emitter) };
+  const { width, accesses, result } = withAccesses(vector ? [4, 1] : [1], (width, forced) => {
+    const bindings = new Bindings(0);
+    const emitter = new Emitter(root.leaves, bindings.nameOf, forced);
+    const body = emitBody(root, layout, width, emitter);
+    return { accesses: emitter.accesses, result: { bindings, body } };
   });
+  const { bindings, body } = result;
   const keptVector = width === 4 && !layout.reduced.includes(layout.last);
   const split = op === "argmax" || root.node.dtype !== "f32"
     ? { dim: -1, pieces: 1, chunk: 0 }
     : splitOf(layout, width, profile);
-  const header = `${declare(names, 0, accesses)}\n${helperSource(body.emitter.helpers)}\n${LOWEST}`;
-  const inputs = [...names.keys()].map((_, i) => `in${i}` as const);
+  const header = `${bindings.declare(accesses)}\n${helperSource(body.emitter.helpers)}\n${LOWEST}`;
+  const inputs = bindings.leaves.map((_, i) => `in${i}` as const);
   const label = `reduce ${op} [${layout.shape}] over ${layout.reduced}`;
   const single = split.pieces === 1;
   const main = op === "argmax"
-    ? argmaxSource(layout, body, header, names.size)
+    ? argmaxSource(layout, body, header, bindings.next)
     : reduceSource(op, layout, body, {
       width,
       keptVector,
       split,
       header,
-      bindings: names.size,
+      bindings: bindings.next,
       single,
       dtype: root.node.dtype,
     }, epilogue);
@@ -126,7 +128,7 @@ export function reduceLowering(
   if (!single) steps.push(joinStep(op, layout.outputs, split.pieces, label, profile, epilogue));
   return {
     lowering: { scratch: single ? [] : [layout.outputs * split.pieces * 4], steps },
-    leaves: [...names.keys()],
+    leaves: bindings.leaves,
   };
 }
 
