@@ -53,7 +53,8 @@ export class Pickle {
 
   text(text: string): this {
     const bytes = encoder.encode(text);
-    return this.op(0x58, ...littleEndian(bytes.length, 4), ...bytes);
+    this.op(0x58, ...littleEndian(bytes.length, 4)).parts.push(bytes);
+    return this;
   }
 
   int(value: number): this {

@@ -170,7 +170,7 @@ export class PickleMachine {
   }
 
   private wrongType(wanted: string, value: PickleValue) {
-    return this.fail(`${wanted} is missing at ${this.place}, where a ${typeName(value)} is`);
+    return this.fail(`it has ${typeName(value)} in the place of ${wanted} at ${this.place}`);
   }
 }
 

@@ -194,8 +194,8 @@ export class TorchHost implements PickleHost {
 
   /** The error where another value than `wanted` is found. */
   unexpected(wanted: string, value: PickleValue | undefined) {
-    const found = value === undefined ? "nothing" : `a ${typeName(value)}`;
-    return this.fail(`${wanted} is missing where it has ${found}`);
+    const found = value === undefined ? "nothing" : typeName(value);
+    return this.fail(`it has ${found} in the place of ${wanted}`);
   }
 }
 
