@@ -10,17 +10,37 @@ export {
 export { configOf } from "./checkpoint_config.ts";
 export { readOfficialConfig } from "./official_config.ts";
 export {
+  type ImageEmbedding,
   ImagePredictor,
+  type ImagePredictorOptions,
   type LazyPrediction,
-  type ObjectPrompt,
-  type Point,
   type Prediction,
-  type RgbImage,
-  type TensorPrompts,
+  type PredictOptions,
 } from "./sam2/image_predictor.ts";
+export type { ObjectPrompt, Point, TensorPrompts } from "./sam2/image_prompts.ts";
+export type { RgbImage } from "./sam2/image_transform.ts";
+export {
+  arrayFrames,
+  collectFrames,
+  type Frames,
+  type FrameSource,
+  streamFrames,
+  type StreamOptions,
+} from "./predictors/frame_source.ts";
+export { type PillowFilter, type Raster, resizePillow } from "./predictors/pillow_resize.ts";
+export { type RemovedObject, VideoPredictor } from "./predictors/video_predictor.ts";
+export type {
+  BinaryMask,
+  FrameMasks,
+  ObjectMemory,
+  PointsPrompt,
+  PropagateOptions,
+  VideoOptions,
+} from "./predictors/video_options.ts";
 export {
   type EncodeMemoryOptions,
   type FrameOutput,
+  type MemoryBank,
   Sam2,
   type TrackStepInput,
 } from "./sam2/sam2.ts";

@@ -21,7 +21,8 @@ import {
 import { initialise, type Module, Training } from "../engine/nn/mod.ts";
 import { CONFIGS, MASK_DECODER } from "../model/config.ts";
 import { takePerRow } from "../model/sam2/choose.ts";
-import { ImagePredictor, transformImage } from "../model/sam2/image_predictor.ts";
+import { ImagePredictor } from "../model/sam2/image_predictor.ts";
+import { transformImage } from "../model/sam2/image_transform.ts";
 import { MaskDecoder } from "../model/sam2/mask_decoder.ts";
 import { MemoryAttention } from "../model/sam2/memory_attention.ts";
 import { sinePositionEncoding, sinePositionEncoding1d } from "../model/sam2/position_encoding.ts";

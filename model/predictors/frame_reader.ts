@@ -1,7 +1,7 @@
 /** Reads frames and brings them into the form that the model takes. */
 import { type Tensor, tensor } from "../../engine/mod.ts";
 import { UserError } from "../../engine/errors.ts";
-import { IMAGENET, type RgbImage } from "../sam2/image_predictor.ts";
+import { IMAGENET, type RgbImage } from "../sam2/image_transform.ts";
 import { checkFrame, type FrameSource } from "./frame_source.ts";
 import { resizePillow } from "./pillow_resize.ts";
 

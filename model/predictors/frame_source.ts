@@ -1,6 +1,6 @@
 /** Where the frames of a video come from: they are read when they are needed. */
 import { UserError } from "../../engine/errors.ts";
-import type { RgbImage } from "../sam2/image_predictor.ts";
+import type { RgbImage } from "../sam2/image_transform.ts";
 
 /** The frames of a video, all of one size, by number. */
 export interface FrameSource {

@@ -4,19 +4,17 @@ import {
   clamp,
   dispose,
   evaluate,
-  full,
   indexSelect,
   interpolate,
   leaf,
-  read,
-  readAll,
   submit,
   type Tensor,
   tensor,
 } from "../../engine/mod.ts";
 import type { SelectionQuery } from "../sam2/memory_selection.ts";
 import type { PointPrompt } from "../sam2/prompt_encoder.ts";
-import { applyNonOverlappingConstraints, type FrameOutput, type Sam2 } from "../sam2/sam2.ts";
+import { readMasks } from "../sam2/read_masks.ts";
+import { type FrameOutput, OVERLAP_LOGIT, type Sam2 } from "../sam2/sam2.ts";
 import { type ImageFeatures, NO_OBJECT_LOGIT } from "../sam2/sam2_image.ts";
 import { roundToBfloat16 } from "./bfloat16.ts";
 import type { FrameReader } from "./frame_reader.ts";
@@ -51,6 +49,22 @@ const NO_OUTPUTS = { conditioning: new Map(), tracked: new Map() } as const;
 function pointTensors({ coords, labels }: Clicks): PointPrompt {
   const count = labels.length;
   return { coords: tensor(coords, [1, count, 2]), labels: tensor(labels, [1, count]) };
+}
+
+/**
+ * Leaves each pixel of [objects, height, width] to the object with the largest logit, the first of equal
+ * ones; elsewhere logits are at most -10. On the host, since all objects together may exceed what the
+ * adapter can bind.
+ */
+export function keepObjectsApart(logits: Float32Array, objects: number): void {
+  const plane = logits.length / objects;
+  for (let pixel = 0; pixel < plane; pixel++) {
+    let owner = pixel;
+    for (let i = pixel; i < logits.length; i += plane) if (logits[i] > logits[owner]) owner = i;
+    for (let i = pixel; i < logits.length; i += plane) {
+      if (i !== owner) logits[i] = Math.min(logits[i], OVERLAP_LOGIT);
+    }
+  }
 }
 
 /** Runs the model on frames for objects. */
@@ -128,29 +142,22 @@ export class FrameTracker {
   async read(
     outputs: readonly (ObjectOutput | undefined)[],
   ): Promise<{ logits: Float32Array; scores: Float32Array }> {
-    const known = outputs.flatMap((output) => output ? [output] : []);
     const { height, width } = this.reader.source;
-    const absent = full([1, 1, height, width], NO_OBJECT_LOGIT);
-    const parts = known.length === 0 ? [] : [
-      interpolate(stackRows(known.map(({ mask }) => mask)), {
-        size: [height, width],
-        mode: "bilinear",
-      }),
-    ];
-    let next = 0;
-    const order = outputs.map((output) => output ? next++ : known.length);
-    let masks = known.length === outputs.length
-      ? parts[0]
-      : indexSelect(cat([...parts, absent], 0), 0, tensor(Uint32Array.from(order)));
-    if (this.options.nonOverlapMasks) masks = applyNonOverlappingConstraints(masks);
-    if (known.length === 0) {
-      const logits = await read(masks) as Float32Array;
-      return { logits, scores: new Float32Array(outputs.length).fill(NO_OBJECT_LOGIT) };
+    const plane = height * width;
+    const logits = new Float32Array(outputs.length * plane).fill(NO_OBJECT_LOGIT);
+    const scores = new Float32Array(outputs.length).fill(NO_OBJECT_LOGIT);
+    const known = outputs.flatMap((output, place) => output ? [{ output, place }] : []);
+    if (known.length > 0) {
+      const masks = stackRows(known.map(({ output }) => output.mask));
+      const score = stackRows(known.map(({ output }) => output.score));
+      const found = await readMasks(masks, [height, width], [score]);
+      for (const [i, { place }] of known.entries()) {
+        logits.set(found.logits.subarray(i * plane, (i + 1) * plane), place * plane);
+        scores[place] = found.others[0][i];
+      }
     }
-    const targets = [masks, stackRows(known.map(({ score }) => score))];
-    const [logits, found] = await readAll(targets) as Float32Array[];
-    const scores = order.map((i) => i < known.length ? found[i] : NO_OBJECT_LOGIT);
-    return { logits, scores: Float32Array.from(scores) };
+    if (this.options.nonOverlapMasks) keepObjectsApart(logits, outputs.length);
+    return { logits, scores };
   }
 
   /** Frees the features of the latest frame. */

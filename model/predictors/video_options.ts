@@ -1,7 +1,7 @@
 /** Options, prompts and results of the video predictor. */
 import { UserError } from "../../engine/errors.ts";
 import type { Sam2Config } from "../config.ts";
-import type { Point } from "../sam2/image_predictor.ts";
+import type { Point } from "../sam2/image_prompts.ts";
 
 /** How a video is tracked. The defaults are those of the official class. */
 export interface VideoOptions {

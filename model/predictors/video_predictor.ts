@@ -4,7 +4,7 @@ import { UserError } from "../../engine/errors.ts";
 import type { Sam2 } from "../sam2/sam2.ts";
 import { FrameReader } from "./frame_reader.ts";
 import type { FrameSource } from "./frame_source.ts";
-import { FrameTracker } from "./frame_tracker.ts";
+import { type FramePrompt, FrameTracker } from "./frame_tracker.ts";
 import { ObjectState, type OutputKind } from "./object_state.ts";
 import { clicksOf, joinClicks, resizeMaskPrompt } from "./prompts.ts";
 import { Leftovers, stackRows } from "./shared_rows.ts";
@@ -237,6 +237,7 @@ export class VideoPredictor {
     return this.objects.get(id) ?? new ObjectState(id);
   }
 
+  /** An object that is listed. @throws {UserError} where there is none. */
   private existing(id: number): ObjectState {
     const object = this.objects.get(id);
     if (object) return object;
@@ -250,7 +251,11 @@ export class VideoPredictor {
     return conditioning ? "conditioning" : "tracked";
   }
 
-  private placeOf(object: ObjectState, frame: number) {
+  /** How a prompt on a frame is to be understood: anew, or as a correction. */
+  private placeOf(
+    object: ObjectState,
+    frame: number,
+  ): Pick<FramePrompt, "isInitCondFrame" | "reverse"> {
     const direction = object.direction.get(frame);
     return { isInitCondFrame: direction === undefined, reverse: direction ?? false };
   }
@@ -261,10 +266,12 @@ export class VideoPredictor {
     return some ? "conditioning" : "tracked";
   }
 
+  /** Masks of all objects in a frame, pending ones of `kind` first. */
   private async masksAt(frame: number, kind?: OutputKind): Promise<FrameMasks> {
     return await this.masksOf(frame, [...this.objects.values()], kind);
   }
 
+  /** Masks of some objects in a frame. */
   private async masksOf(
     frame: number,
     objects: readonly ObjectState[],
@@ -312,6 +319,7 @@ export class VideoPredictor {
     }
   }
 
+  /** Forgets the tracked frames around a prompted one, where that is asked for. */
   private clearAround(object: ObjectState, frame: number): void {
     if (!this.options.clearNonCondMemAroundInput) return;
     const { memoryTemporalStrideForEval, numMaskmem } = this.model.config;

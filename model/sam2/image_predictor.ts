@@ -1,56 +1,35 @@
 /** Interactive segmentation of one image: encode once, then prompt as often as wanted. */
 import {
-  add,
+  cat,
   clamp,
   dispose,
   evaluate,
   interpolate,
-  mul,
-  permute,
+  leaf,
+  read,
   readAll,
+  reshape,
+  type Shape,
+  slice,
   type Tensor,
   tensor,
 } from "../../engine/mod.ts";
 import { UserError } from "../../engine/errors.ts";
-import type { ImageFeatures, Sam2Image } from "./sam2_image.ts";
-
-/** Mean and standard deviation of the channels of natural images, for values in [0, 1]. */
-export const IMAGENET = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] } as const;
+import { replaceSmallRegions } from "../predictors/regions.ts";
+import { type ObjectPrompt, promptTensors, type TensorPrompts } from "./image_prompts.ts";
+import { type RgbImage, transformImage } from "./image_transform.ts";
+import { readMasks } from "./read_masks.ts";
+import type { Sam2Image } from "./sam2_image.ts";
 
 /** Low-resolution logits are handed out within these bounds, as mask prompts expect them. */
 const LOGIT_BOUND = 32;
 
-/** Labels of the two corners of a box among points. */
-const [TOP_LEFT, BOTTOM_RIGHT] = [2, 3];
-
-/** An image of 8-bit channels, row-major [height, width, 3]. */
-export interface RgbImage {
-  /** Red, green and blue of each pixel. */
-  readonly data: Uint8Array | Uint8ClampedArray;
-  /** Pixels per row. */
-  readonly width: number;
-  /** Number of rows. */
-  readonly height: number;
-}
-
-/** (x, y) in pixels of the image. */
-export type Point = readonly [x: number, y: number];
-
-/** What marks one object. */
-export interface ObjectPrompt {
-  /** Clicks on and off the object. */
-  readonly points?: readonly Point[];
-  /** One per point: 1 on the object, 0 off it. */
-  readonly labels?: readonly number[];
-  /** (x0, y0, x1, y1) in pixels of the image. */
-  readonly box?: readonly [x0: number, y0: number, x1: number, y1: number];
-  /** Logits of an earlier prediction, [R / 4, R / 4]. */
-  readonly maskLogits?: Float32Array;
-}
+/** Logits that pixels of small regions get, above and below the mask threshold. */
+const REGION_LOGIT = 10;
 
 /** Masks of N objects with M masks each, as arrays. */
 export interface Prediction {
-  /** Logits at the size of the image, [N, M, height, width]; the object is where they exceed 0. */
+  /** Logits at the size of the image, [N, M, height, width]; the object is above the threshold. */
   readonly maskLogits: Float32Array;
   /** Predicted overlaps, [N, M]. */
   readonly ious: Float32Array;
@@ -62,105 +41,184 @@ export interface Prediction {
 
 /** The same as nodes of the graph. */
 export interface LazyPrediction {
-  /** [N, M, height, width] */
+  /** [N, M, height, width], without the removal of small regions. */
   readonly maskLogits: Tensor;
   /** [N, M] */
   readonly ious: Tensor;
-  /** [N, M, R / 4, R / 4] */
+  /** [N, M, R / 4, R / 4], within +-32. */
   readonly lowResLogits: Tensor;
+  /** [N, M, R / 4, R / 4], as the mask decoder gives them. */
+  readonly decoded: Tensor;
 }
 
-/** Prompts as tensors, in pixels of the model input. */
-export interface TensorPrompts {
-  /** [N, P, 2] */
-  readonly coords?: Tensor | undefined;
-  /** [N, P], as in the prompt encoder. */
-  readonly labels?: Tensor | undefined;
-  /** [N, 1, R / 4, R / 4] */
-  readonly masks?: Tensor | undefined;
+/** How masks are finished. */
+export interface ImagePredictorOptions {
+  /** Logits above it are inside; 0 by default. */
+  readonly maskThreshold?: number;
+  /** Background regions of at most this many low-resolution pixels are filled; 0 for none. */
+  readonly maxHoleArea?: number;
+  /** Foreground regions of at most this many low-resolution pixels are removed; 0 for none. */
+  readonly maxSprinkleArea?: number;
+}
+
+/** How one call predicts. */
+export interface PredictOptions {
+  /** Three masks per object (default; better for single points) or one. */
+  readonly multimask?: boolean;
+  /** Number of the image, where several are set. */
+  readonly image?: number;
+  /** Whether coordinates are shares of the width and height, in [0, 1], instead of pixels. */
+  readonly normalized?: boolean;
+}
+
+/** What the encoder made of an image: predictions need nothing else. */
+export interface ImageEmbedding {
+  /** Pixels per row of the image. */
+  readonly width: number;
+  /** Rows of the image. */
+  readonly height: number;
+  /** Strides 4, 8 and 16, [1, channels, R / stride, R / stride]. */
+  readonly levels: readonly { readonly shape: Shape; readonly data: Float32Array }[];
 }
 
 /**
- * Resizes an image to R x R (bilinear, antialiased) and normalises its channels: [1, 3, R, R]. The
- * aspect ratio is not kept, as the model was trained.
+ * Predicts masks of images: encode once, then prompt as often as wanted.
+ *
+ * @example A click, then a second one on the best mask of the first
+ * ```ts
+ * import { CONFIGS, ImagePredictor, initialise, Sam2 } from "./mod.ts";
+ *
+ * const model = new Sam2({ ...CONFIGS.nano, imageSize: 64 });
+ * await initialise(model, 0); // or the weights of a checkpoint
+ * const predictor = new ImagePredictor(model);
+ * await predictor.setImage({ data: new Uint8Array(40 * 30 * 3), width: 40, height: 30 });
+ * const first = await predictor.predict([{ points: [[20, 15]], labels: [1] }]);
+ * const best = first.ious.indexOf(Math.max(...first.ious));
+ * const side = first.lowResLogits.length / first.masksPerObject;
+ * const maskLogits = first.lowResLogits.slice(best * side, (best + 1) * side);
+ * const prompt = { points: [[20, 15], [2, 3]] as const, labels: [1, 0], maskLogits };
+ * const { ious } = await predictor.predict([prompt], { multimask: false });
+ * console.log("predicted overlap", ious[0]);
+ * await predictor.reset();
+ * ```
  */
-export function transformImage(image: RgbImage, imageSize: number): Tensor {
-  const { data, width, height } = image;
-  if (data.length !== width * height * 3) {
-    throw new UserError(
-      `The image has ${data.length} bytes; ${width} x ${height} RGB pixels need ${
-        width * height * 3
-      }.`,
-    );
-  }
-  const bytes = tensor(Float32Array.from(data), [1, height, width, 3]);
-  const resized = interpolate(mul(permute(bytes, [0, 3, 1, 2]), 1 / 255), {
-    size: [imageSize, imageSize],
-    mode: "bilinear",
-    antialias: true,
-  });
-  const perChannel = (values: readonly number[]) => tensor(values, [1, 3, 1, 1]);
-  const scale = perChannel(IMAGENET.std.map((std) => 1 / std));
-  const shift = perChannel(IMAGENET.std.map((std, i) => -IMAGENET.mean[i] / std));
-  return add(mul(resized, scale), shift);
-}
-
-/** Predicts masks of one image at a time. */
 export class ImagePredictor {
-  private image: { readonly width: number; readonly height: number } | undefined;
-  private encoded: ImageFeatures | undefined;
+  private images: readonly Size[] = [];
+  private levels: readonly Tensor[] = [];
+  private readonly options: Required<ImagePredictorOptions>;
 
   /** A predictor without an image; the model's parameters need values first. */
-  constructor(readonly model: Sam2Image) {}
+  constructor(readonly model: Sam2Image, options: ImagePredictorOptions = {}) {
+    this.options = { maskThreshold: 0, maxHoleArea: 0, maxSprinkleArea: 0, ...options };
+  }
 
   /** Encodes an image; its features stay on the GPU until the next one. */
   async setImage(image: RgbImage): Promise<void> {
+    await this.setImages([image]);
+  }
+
+  /** Encodes several images, of any sizes, as one batch. */
+  async setImages(images: readonly RgbImage[]): Promise<void> {
+    if (images.length === 0) throw new UserError("There is no image to encode.");
+    const inputs = images.map((image) => transformImage(image, this.model.config.imageSize));
     await this.reset();
-    const input = transformImage(image, this.model.config.imageSize);
-    const features = this.model.forwardImage(input);
-    const embedding = this.model.withoutMemory(features);
-    const levels = [...features.levels.slice(0, -1), embedding];
+    const features = this.model.forwardImage(cat(inputs, 0));
+    const levels = [...features.levels.slice(0, -1), this.model.withoutMemory(features)];
     await evaluate(levels);
-    this.encoded = { ...features, levels };
-    this.image = { width: image.width, height: image.height };
+    // Fresh leaves, so that the graph of the encoder and the pixels can go.
+    this.levels = levels.map((level) => leaf(level.storage!, level.shape));
+    this.images = images.map(({ width, height }) => ({ width, height }));
   }
 
-  /** Frees the features of the image. */
+  /** The embedding of an image, to be kept and given to {@link setEmbedding} later. */
+  async embedding(image = 0): Promise<ImageEmbedding> {
+    const { width, height } = this.sizeOf(image);
+    const levels = this.levelsOf(image);
+    const data = await readAll(levels) as Float32Array[];
+    return { width, height, levels: levels.map(({ shape }, i) => ({ shape, data: data[i] })) };
+  }
+
+  /**
+   * Sets an image by its embedding, without encoding it again.
+   *
+   * @throws {UserError} where it was made by a model of other sizes.
+   */
+  async setEmbedding({ width, height, levels }: ImageEmbedding): Promise<void> {
+    const { imageSize, dModel } = this.model.config;
+    const wanted = [8, 4, 1].map((share, i) => {
+      const side = imageSize / (4 << i);
+      return [1, dModel / share, side, side];
+    });
+    const found = levels.map(({ shape }) => [...shape]);
+    if (JSON.stringify(found) !== JSON.stringify(wanted)) {
+      throw new UserError(
+        `The embedding has levels of ${JSON.stringify(found)}; this model's are ` +
+          `${JSON.stringify(wanted)}.`,
+      );
+    }
+    await this.reset();
+    const tensors = levels.map(({ shape, data }) => tensor(data, shape));
+    await evaluate(tensors);
+    this.levels = tensors.map((level) => leaf(level.storage!, level.shape));
+    this.images = [{ width, height }];
+  }
+
+  /** Frees the features of the images. */
   async reset(): Promise<void> {
-    if (this.encoded) await dispose(this.encoded.levels);
-    this.encoded = undefined;
-    this.image = undefined;
+    await dispose(this.levels);
+    this.levels = [];
+    this.images = [];
   }
 
-  /** Strides 4, 8 and 16, the last one with `no_mem_embed`: what the mask decoder takes. */
+  /**
+   * Strides 4, 8 and 16 of all images, the last one with `no_mem_embed`: what the mask decoder takes.
+   *
+   * @throws {UserError} where no image is set.
+   */
   get features(): readonly Tensor[] {
-    return this.state().features.levels;
+    this.sizeOf(0);
+    return this.levels;
   }
 
   /**
    * Predicts the masks of objects.
    *
    * @param prompts one per object; all of the same kinds, with the same number of points.
-   * @param multimask whether to return three masks per object (better for single points) or one.
    * @throws {UserError} where no image is set, or where the prompts differ in kind.
    */
   async predict(
     prompts: readonly ObjectPrompt[],
-    { multimask = true }: { multimask?: boolean } = {},
+    { multimask = true, image = 0, normalized = false }: PredictOptions = {},
   ): Promise<Prediction> {
-    const lazy = this.predictTensors(this.toTensors(prompts), multimask);
-    const outputs = [lazy.maskLogits, lazy.ious, lazy.lowResLogits];
-    const [maskLogits, ious, lowResLogits] = await readAll(outputs) as Float32Array[];
-    return { maskLogits, ious, lowResLogits, masksPerObject: lazy.ious.shape[1] };
+    const { width, height } = this.sizeOf(image);
+    const extent = normalized ? { width: 1, height: 1 } : { width, height };
+    const { imageSize } = this.model.config;
+    const { maskSize } = this.model.sam_prompt_encoder;
+    const tensors = promptTensors(prompts, { ...extent, imageSize, maskSize });
+    const lazy = this.predictTensors(tensors, multimask, image);
+    const [objects, masksPerObject, h, w] = lazy.decoded.shape;
+    const decoded = reshape(lazy.decoded, [objects * masksPerObject, 1, h, w]);
+    const finished = await this.removeSmallRegions(decoded);
+    const { logits: maskLogits, others: [ious, lowResLogits] } = await readMasks(
+      finished,
+      [height, width],
+      [lazy.ious, lazy.lowResLogits],
+    );
+    return { maskLogits, ious, lowResLogits, masksPerObject };
   }
 
   /** The same on tensors and without evaluation. */
-  predictTensors({ coords, labels, masks }: TensorPrompts, multimask: boolean): LazyPrediction {
-    const { image, features: { levels } } = this.state();
+  predictTensors(
+    { coords, labels, masks }: TensorPrompts,
+    multimask: boolean,
+    image = 0,
+  ): LazyPrediction {
+    const { width, height } = this.sizeOf(image);
+    const levels = this.levelsOf(image);
     const { sam_prompt_encoder: encoder, sam_mask_decoder: decoder } = this.model;
     const points = coords && labels ? { coords, labels } : undefined;
     const { sparse, dense } = encoder.forward({ points, masks });
-    const decoded = decoder.forward(
+    const { masks: decoded, ious } = decoder.forward(
       {
         imageEmbeddings: levels[levels.length - 1],
         imagePositions: encoder.densePositions(),
@@ -170,75 +228,53 @@ export class ImagePredictor {
       },
       multimask,
     );
-    const size = [image.height, image.width] as const;
     return {
-      maskLogits: interpolate(decoded.masks, { size, mode: "bilinear" }),
-      ious: decoded.ious,
-      lowResLogits: clamp(decoded.masks, -LOGIT_BOUND, LOGIT_BOUND),
+      maskLogits: interpolate(decoded, { size: [height, width], mode: "bilinear" }),
+      ious,
+      lowResLogits: clamp(decoded, -LOGIT_BOUND, LOGIT_BOUND),
+      decoded,
     };
   }
 
-  /** Boxes become two points before the others; coordinates become pixels of the model input. */
-  private toTensors(prompts: readonly ObjectPrompt[]): TensorPrompts {
-    const { image } = this.state();
-    const { imageSize } = this.model.config;
-    const scale = [imageSize / image.width, imageSize / image.height];
-    const rows = prompts.map((prompt) => promptPoints(prompt));
-    const count = rows[0]?.length ?? 0;
-    if (rows.some((row) => row.length !== count)) {
-      throw new UserError("Objects of one call need the same number of points and boxes.");
-    }
-    const coords = rows.flatMap((row) =>
-      row.flatMap(({ at }) => [at[0] * scale[0], at[1] * scale[1]])
-    );
-    const labels = rows.flatMap((row) => row.map(({ label }) => label));
-    const batch = prompts.length;
-    return {
-      ...(count > 0 && {
-        coords: tensor(coords, [batch, count, 2]),
-        labels: tensor(labels, [batch, count]),
-      }),
-      masks: this.maskTensor(prompts),
-    };
+  /** Fills holes and removes sprinkles of low-resolution logits [N, 1, h, w], where that is asked for. */
+  async removeSmallRegions(decoded: Tensor): Promise<Tensor> {
+    const { maskThreshold, maxHoleArea, maxSprinkleArea } = this.options;
+    if (maxHoleArea <= 0 && maxSprinkleArea <= 0) return decoded;
+    const [height, width] = decoded.shape.slice(2);
+    const rules = [
+      {
+        inside: (logit: number) => logit <= maskThreshold,
+        maxArea: maxHoleArea,
+        value: maskThreshold + REGION_LOGIT,
+      },
+      {
+        inside: (logit: number) => logit > maskThreshold,
+        maxArea: maxSprinkleArea,
+        value: maskThreshold - REGION_LOGIT,
+      },
+    ];
+    const logits = await read(decoded) as Float32Array;
+    return tensor(replaceSmallRegions(logits, height, width, rules), decoded.shape);
   }
 
-  /** The mask prompts as [N, 1, R / 4, R / 4], where there are any. */
-  private maskTensor(prompts: readonly ObjectPrompt[]): Tensor | undefined {
-    const side = this.model.sam_prompt_encoder.maskSize;
-    const given = prompts.flatMap(({ maskLogits }) => maskLogits ? [maskLogits] : []);
-    if (given.length === 0) return undefined;
-    if (given.length !== prompts.length || given.some((mask) => mask.length !== side * side)) {
-      throw new UserError(`Either all or no objects need mask logits, ${side} x ${side} each.`);
-    }
-    const all = new Float32Array(given.length * side * side);
-    given.forEach((mask, i) => all.set(mask, i * side * side));
-    return tensor(all, [given.length, 1, side, side]);
+  /** Features of one image. */
+  private levelsOf(image: number): readonly Tensor[] {
+    if (this.images.length === 1) return this.levels;
+    return this.levels.map((level) => slice(level, 0, image, image + 1));
   }
 
-  /** The encoded image. @throws {UserError} where none is set. */
-  private state(): {
-    readonly features: ImageFeatures;
-    readonly image: { readonly width: number; readonly height: number };
-  } {
-    if (!this.encoded || !this.image) throw new UserError("Set an image before predicting masks.");
-    return { features: this.encoded, image: this.image };
+  /** Size of an image. @throws {UserError} where it is not set. */
+  private sizeOf(image: number): Size {
+    if (this.images.length === 0) throw new UserError("Set an image before predicting masks.");
+    const size = this.images[image];
+    if (!size) {
+      throw new UserError(`There is no image ${image}: ${this.images.length} are set.`);
+    }
+    return size;
   }
 }
 
-interface LabelledPoint {
-  readonly at: Point;
-  readonly label: number;
-}
-
-function promptPoints({ points = [], labels = [], box }: ObjectPrompt): LabelledPoint[] {
-  if (points.length !== labels.length) {
-    throw new UserError(`There are ${points.length} points but ${labels.length} labels.`);
-  }
-  const corners: LabelledPoint[] = box
-    ? [
-      { at: [box[0], box[1]], label: TOP_LEFT },
-      { at: [box[2], box[3]], label: BOTTOM_RIGHT },
-    ]
-    : [];
-  return [...corners, ...points.map((at, i) => ({ at, label: labels[i] }))];
+interface Size {
+  readonly width: number;
+  readonly height: number;
 }

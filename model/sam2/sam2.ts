@@ -30,7 +30,7 @@ import { type ImageFeatures, Sam2Image, type SamHeadsOutput } from "./sam2_image
 import type { Trace } from "./trace.ts";
 
 /** Largest logit of a pixel that belongs to another object. */
-const OVERLAP_LOGIT = -10;
+export const OVERLAP_LOGIT = -10;
 
 /** What a frame leaves behind for later frames. */
 export interface FrameOutput extends SamHeadsOutput {

@@ -1,11 +1,8 @@
 /** The image predictor on a photograph, with each kind of prompt. */
 import { readAll, reshape } from "../../../engine/mod.ts";
-import {
-  ImagePredictor,
-  type ObjectPrompt,
-  type Point,
-  transformImage,
-} from "../../../model/sam2/image_predictor.ts";
+import { ImagePredictor } from "../../../model/sam2/image_predictor.ts";
+import type { ObjectPrompt, Point } from "../../../model/sam2/image_prompts.ts";
+import { transformImage } from "../../../model/sam2/image_transform.ts";
 import { type Comparison, countRule, valuesRule } from "../compare.ts";
 import { type Fixture, fixtureInput } from "../fixture.ts";
 import type { HostTensor } from "../inputs.ts";
