@@ -16,9 +16,15 @@ export function isUserError(error: unknown): error is Error {
   return error instanceof Error && (error as Partial<UserError>).userFacing === true;
 }
 
-/** Text of a file in quotation marks, as errors show it: on one line, and not endless. */
+/** Text of a file as errors show it: on one line, and not endless. */
+export function shortened(text: string, length = 80): string {
+  const line = text.replaceAll(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, " ");
+  return line.length > length ? `${line.slice(0, length)}…` : line;
+}
+
+/** The same in quotation marks. */
 export function quoted(text: string): string {
-  return JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}…` : text);
+  return shortened(JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}…` : text), 500);
 }
 
 /** Makes the error of a file that cannot be read, which names the file, for a reason. */

@@ -4,7 +4,7 @@
  */
 import { writeFileAtomically } from "./atomic_file.ts";
 import { type ByteSource, memorySource, openFile } from "./checkpoint/byte_source.ts";
-import { type Fail, quoted, UserError } from "./errors.ts";
+import { type Fail, quoted, shortened, UserError } from "./errors.ts";
 import { numel, type Shape, show } from "./shape.ts";
 
 const BYTES = {
@@ -141,7 +141,7 @@ function parseHeader(bytes: Uint8Array, dataLength: number, fail: Fail): ParsedH
   try {
     json = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
   } catch (error) {
-    throw fail(`its header is no JSON (${oneLine((error as Error).message)})`);
+    throw fail(`its header is no JSON (${shortened((error as Error).message, 200)})`);
   }
   if (!isRecord(json)) throw fail("its header is no JSON object");
   const { __metadata__: metadata = {}, ...rest } = json;
@@ -194,12 +194,7 @@ function checkLayout(entries: readonly Entry[], dataLength: number, fail: Fail):
 
 /** A value of the header as errors show it. */
 function short(value: unknown): string {
-  const text = JSON.stringify(value) ?? "undefined";
-  return text.length > 80 ? `${text.slice(0, 80)}…` : text;
-}
-
-function oneLine(text: string): string {
-  return text.replaceAll(/\s+/g, " ");
+  return shortened(JSON.stringify(value) ?? "undefined");
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

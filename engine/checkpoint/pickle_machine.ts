@@ -1,5 +1,5 @@
 /** The stack machine that pickles are programs for. */
-import type { Fail } from "../errors.ts";
+import { type Fail, shortened } from "../errors.ts";
 import type { PickleReader } from "./pickle_reader.ts";
 import { type Dictionary, Global, type PickleValue, Tuple, typeName } from "./pickle_values.ts";
 
@@ -147,7 +147,9 @@ export class PickleMachine {
   /** Puts the mark of a class or function on the stack, if the host knows it. */
   global(name: string): void {
     if (!this.host.knows(name)) {
-      throw this.fail(`it asks for ${short(name)}, which no tensor needs, so nothing was loaded`);
+      throw this.fail(
+        `it asks for ${shortened(name)}, which no tensor needs, so nothing was loaded`,
+      );
     }
     this.push(new Global(name));
   }
@@ -178,9 +180,4 @@ export class PickleMachine {
 export function narrowed(value: bigint): number | bigint {
   const number = Number(value);
   return Number.isSafeInteger(number) ? number : value;
-}
-
-function short(name: string): string {
-  const plain = name.replaceAll(/[^\x21-\x7e]/g, "?");
-  return plain.length > 80 ? `${plain.slice(0, 80)}…` : plain;
 }

@@ -24,6 +24,17 @@ export interface LoadOptions {
  * @returns the keys that were tolerated.
  * @throws {StateDictError} naming the keys and shapes that do not fit; then nothing was copied.
  * @throws {UserError} where the file cannot be read, or holds a type that no parameter has.
+ *
+ * @example An official checkpoint
+ * ```ts
+ * import { configOf, CONFIGS, loadWeights, openCheckpoint, Sam2 } from "./mod.ts";
+ *
+ * using file = await openCheckpoint("sam2.1_hiera_tiny.pt");
+ * const name = configOf(file.tensors);
+ * if (!name) throw new Error("It is none of the official models.");
+ * const model = new Sam2(CONFIGS[name]);
+ * await loadWeights(model, file);
+ * ```
  */
 export async function loadWeights(
   module: Module,
@@ -35,7 +46,7 @@ export async function loadWeights(
     return await loadWeights(module, checkpoint, { allowPartial });
   }
   const { tensors } = source;
-  const difference = requireFit(module, tensors, !allowPartial);
+  const difference = requireFit(module, tensors, !allowPartial, source.name);
   for (const [key, parameter] of module.namedParameters()) {
     const tensor = tensors.get(key);
     if (tensor) await storeValues(parameter, await floats(source.name, key, tensor));

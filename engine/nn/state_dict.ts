@@ -1,5 +1,5 @@
 /** State dicts: the values of a module by their keys. */
-import { UserError } from "../errors.ts";
+import { shortened, UserError } from "../errors.ts";
 import { device, readAll } from "../mod.ts";
 import { sameShape, type Shape, show } from "../shape.ts";
 import type { Module } from "./module.ts";
@@ -29,9 +29,13 @@ export class StateDictError extends UserError {
   /** Name of the class. */
   override name = "StateDictError";
 
-  /** An error whose message lists each kind of difference, grouped by modules where there are many. */
-  constructor(readonly difference: StateDifference) {
-    super(`The state dict does not fit the model: ${describeDifference(difference)}.`);
+  /**
+   * An error whose message lists each kind of difference, grouped by modules where there are many.
+   *
+   * @param what begins the message, such as the path of a file.
+   */
+  constructor(readonly difference: StateDifference, what = "The state dict") {
+    super(`${what} does not fit the model: ${describeDifference(difference)}.`);
   }
 }
 
@@ -53,7 +57,9 @@ function list(what: string, keys: readonly string[]): string {
   if (keys.length === 0) return "";
   const names = keys.length <= SHOWN ? keys : groups(keys);
   const more = names.length > SHOWN ? `, and ${names.length - SHOWN} more` : "";
-  return `${keys.length} ${what} (${names.slice(0, SHOWN).join(", ")}${more})`;
+  // Keys may come from a damaged file.
+  const shown = names.slice(0, SHOWN).map((name) => shortened(name, 160)).join(", ");
+  return `${keys.length} ${what} (${shown}${more})`;
 }
 
 /** The modules that keys belong to, two levels deep, each with the number of its keys. */
@@ -102,6 +108,7 @@ export function compareStateDict(
  * Compares as {@link compareStateDict} does.
  *
  * @param strict whether missing and unexpected keys are errors; shapes that differ always are.
+ * @param what begins the message of the error.
  * @returns the difference that was tolerated.
  * @throws {StateDictError} naming what does not fit.
  */
@@ -109,11 +116,12 @@ export function requireFit(
   module: Module,
   tensors: ReadonlyMap<string, { readonly shape: Shape }>,
   strict: boolean,
+  what?: string,
 ): StateDifference {
   const difference = compareStateDict(module, tensors);
   const { missing, unexpected, mismatched } = difference;
   const refused = strict ? missing.length + unexpected.length : 0;
-  if (refused + mismatched.length > 0) throw new StateDictError(difference);
+  if (refused + mismatched.length > 0) throw new StateDictError(difference, what);
   return difference;
 }
 
