@@ -19,6 +19,29 @@ export {
 } from "./sam2/image_predictor.ts";
 export type { ObjectPrompt, Point, TensorPrompts } from "./sam2/image_prompts.ts";
 export type { RgbImage } from "./sam2/image_transform.ts";
+export type { Box, BoxXywh } from "./predictors/boxes.ts";
+export { AutomaticMaskGenerator, type GenerateOptions } from "./predictors/mask_generator.ts";
+export type {
+  AutomaticMaskOptions,
+  MaskBatchReport,
+  MaskOutput,
+  MaskRecord,
+} from "./predictors/mask_options.ts";
+export {
+  type CocoRle,
+  decodeCocoRle,
+  encodeCocoRle,
+  maskToRle,
+  rleArea,
+  rleToMask,
+  type UncompressedRle,
+} from "./predictors/rle.ts";
+export {
+  type CleanedMask,
+  type CleanedMasks,
+  postprocessSmallRegions,
+  removeSmallRegions,
+} from "./predictors/small_regions.ts";
 export {
   arrayFrames,
   collectFrames,

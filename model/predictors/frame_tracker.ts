@@ -1,7 +1,6 @@
 /** The GPU's part of the video predictor: one frame at a time, all objects as one batch. */
 import {
   cat,
-  clamp,
   dispose,
   evaluate,
   indexSelect,
@@ -11,6 +10,7 @@ import {
   type Tensor,
   tensor,
 } from "../../engine/mod.ts";
+import { promptLogits } from "../sam2/image_predictor.ts";
 import type { SelectionQuery } from "../sam2/memory_selection.ts";
 import type { PointPrompt } from "../sam2/prompt_encoder.ts";
 import { readMasks } from "../sam2/read_masks.ts";
@@ -23,9 +23,6 @@ import type { Clicks, ObjectOutput, ObjectState } from "./object_state.ts";
 import { replaceSmallRegions } from "./regions.ts";
 import { keepRows, type Leftovers, type Row, stackRows } from "./shared_rows.ts";
 import type { ResolvedOptions } from "./video_options.ts";
-
-/** Logits of an earlier mask are limited to this before they serve as a prompt. */
-const PROMPT_LOGIT_LIMIT = 32;
 
 /** Logit that pixels of a small hole get. */
 const FILLED_LOGIT = 0.1;
@@ -95,7 +92,7 @@ export class FrameTracker {
       embedding: looksBack ? this.embedding(features, [object], query) : undefined,
       points: clicks && pointTensors(clicks),
       masks: mask,
-      prevSamMaskLogits: earlier && clamp(earlier, -PROMPT_LOGIT_LIMIT, PROMPT_LOGIT_LIMIT),
+      prevSamMaskLogits: earlier && promptLogits(earlier),
       outputs: NO_OUTPUTS,
       runMemEncoder: false,
     });

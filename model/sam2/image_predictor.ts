@@ -21,7 +21,7 @@ import { type RgbImage, transformImage } from "./image_transform.ts";
 import { readMasks } from "./read_masks.ts";
 import type { Sam2Image } from "./sam2_image.ts";
 
-/** Low-resolution logits are handed out within these bounds, as mask prompts expect them. */
+/** Low-resolution logits are handed out, and serve as prompts, within these bounds. */
 const LOGIT_BOUND = 32;
 
 /** Logits that pixels of small regions get, above and below the mask threshold. */
@@ -79,6 +79,11 @@ export interface ImageEmbedding {
   readonly height: number;
   /** Strides 4, 8 and 16, [1, channels, R / stride, R / stride]. */
   readonly levels: readonly { readonly shape: Shape; readonly data: Float32Array }[];
+}
+
+/** Logits within the bounds that mask prompts expect. */
+export function promptLogits(decoded: Tensor): Tensor {
+  return clamp(decoded, -LOGIT_BOUND, LOGIT_BOUND);
 }
 
 /**
@@ -231,7 +236,7 @@ export class ImagePredictor {
     return {
       maskLogits: interpolate(decoded, { size: [height, width], mode: "bilinear" }),
       ious,
-      lowResLogits: clamp(decoded, -LOGIT_BOUND, LOGIT_BOUND),
+      lowResLogits: promptLogits(decoded),
       decoded,
     };
   }

@@ -77,10 +77,15 @@ export function fixtureConfig(fixture: Fixture): Sam2Config {
   };
 }
 
+/** An official name as it is spelled here: `use_m2m` is `useM2m`. */
+export function camelCase(name: string): string {
+  return name.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
+}
+
 /** Changes fields by their official names. @throws where a field is unknown. */
 export function applyOptions<T extends object>(base: T, options: unknown): T {
   const changes = Object.entries((options ?? {}) as Record<string, unknown>).map(([key, value]) => {
-    const field = key.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
+    const field = camelCase(key);
     if (!Object.hasOwn(base, field)) throw new Error(`The option "${key}" is not supported.`);
     return [field, value];
   });

@@ -1,6 +1,7 @@
 /** The runner of each kind of fixture. */
 import type { Runner } from "../kind.ts";
 import { runAdamW } from "./adamw.ts";
+import { runAuto, runSmallRegions } from "./auto.ts";
 import { runDfe } from "./dfe.ts";
 import { runEncodeMemory } from "./encode_memory.ts";
 import { runGradients } from "./grads.ts";
@@ -24,6 +25,8 @@ import { runVideo } from "./video.ts";
 /** Runners by kind. */
 export const RUNNERS: Readonly<Record<string, Runner>> = {
   adamw: runAdamW,
+  auto: runAuto,
+  auto_small_regions: runSmallRegions,
   dfe: runDfe,
   e2e: runEndToEnd,
   encode_memory: runEncodeMemory,
