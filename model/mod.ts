@@ -51,6 +51,17 @@ export {
   type StreamOptions,
 } from "./predictors/frame_source.ts";
 export { type PillowFilter, type Raster, resizePillow } from "./predictors/pillow_resize.ts";
+export {
+  intensityRange,
+  type ScanVolume,
+  type VolumeAxis,
+  volumeFrames,
+} from "./predictors/volume_source.ts";
+export {
+  type VolumeLabels,
+  type VolumeOptions,
+  VolumePredictor,
+} from "./predictors/volume_predictor.ts";
 export { type RemovedObject, VideoPredictor } from "./predictors/video_predictor.ts";
 export type {
   BinaryMask,

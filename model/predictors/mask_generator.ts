@@ -91,7 +91,7 @@ export class AutomaticMaskGenerator {
   private readonly options: ResolvedMaskOptions;
   private readonly predictor: ImagePredictor;
 
-  /** @throws {UserError} for options that exclude each other or make no sense. */
+  /** A generator with its options. @throws {UserError} for options that exclude each other or make no sense. */
   constructor(model: Sam2Image, options: AutomaticMaskOptions = {}) {
     this.options = resolveMaskOptions(options);
     const { minMaskRegionArea: maxHoleArea } = this.options;
