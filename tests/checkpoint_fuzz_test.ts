@@ -18,7 +18,7 @@ import {
 } from "./checkpoint_files.ts";
 import { hasShared, sharedPath } from "./shared.ts";
 
-const COUNT = 20_000;
+const COUNT = 12_000;
 const SECONDS_PER_FILE = 2;
 const MEGABYTES = 600;
 
@@ -90,7 +90,7 @@ const TOKENS: readonly number[][] = [
 const CHANGES: readonly ((bytes: Uint8Array, draw: Draw) => Uint8Array)[] = [
   function flip(bytes, draw) {
     const copy = bytes.slice();
-    for (let n = 1 + draw(6); n > 0; n--) copy[draw(copy.length)] = draw(256);
+    for (let n = 1 + draw(3); n > 0; n--) copy[draw(copy.length)] = draw(256);
     return copy;
   },
   function flipBit(bytes, draw) {
@@ -106,6 +106,15 @@ const CHANGES: readonly ((bytes: Uint8Array, draw: Draw) => Uint8Array)[] = [
     const width = [2, 4, 8][draw(3)];
     const value = littleEndian(EXTREMES[draw(EXTREMES.length)], width);
     copy.set(value.slice(0, copy.length), draw(Math.max(1, copy.length - width)));
+    return copy;
+  },
+  /** Sizes, strides, offsets and lengths of a pickle. */
+  function setInteger(bytes, draw) {
+    const copy = bytes.slice();
+    const places = [...copy.keys()].filter((at) => copy[at] === 0x4a && at + 5 < copy.length);
+    if (places.length === 0) return copy;
+    const value = draw(2) === 0 ? draw(30) : EXTREMES[draw(EXTREMES.length)];
+    copy.set(littleEndian(value, 4), places[draw(places.length)] + 1);
     return copy;
   },
   function remove(bytes, draw) {
@@ -130,12 +139,12 @@ function damaged(index: number): Uint8Array {
   const draw: Draw = (bound) => Math.floor(random() * bound);
   const change = (bytes: Uint8Array) => {
     let result = bytes;
-    for (let n = 1 + draw(2); n > 0 && result.length > 0; n--) {
+    for (let n = draw(4) === 0 ? 3 : 1; n > 0 && result.length > 0; n--) {
       result = CHANGES[draw(CHANGES.length)](result, draw);
     }
     return result;
   };
-  if (draw(2) === 0) return change(whole[draw(whole.length)]);
+  if (draw(3) === 0) return change(whole[draw(whole.length)]);
   const [pickle, pack] = pickles[draw(pickles.length)];
   return pack(change(pickle));
 }
