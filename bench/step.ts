@@ -96,7 +96,7 @@ async function methodStep(method: TrainOptions["method"], repeats: number): Prom
     learningRate: 1e-3,
     weightDecay: 0.01,
     clip: 1,
-    sss: sssConfig({ pcswEvery: 1 }),
+    sss: sssConfig({ teacherWarmup: 0 }),
   }, data);
   for (let i = 0; i < 3; i++) await trainer.step();
   const before = rt.counters.dispatches;

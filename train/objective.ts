@@ -101,11 +101,20 @@ export function pseudoLabels(
   return { target, weight: mul(sure, allowed) };
 }
 
-/** Masked cross entropy, normalised by all pixels (UniMatch V2). */
-export function unlabelledLoss(logits: Tensor, { target, weight }: PseudoLabels): Tensor {
+/**
+ * Masked cross entropy, normalised by all pixels (UniMatch V2), and with `ce+dice` half of it and half of
+ * the masked Dice loss, as the labelled loss has it.
+ */
+export function unlabelledLoss(
+  logits: Tensor,
+  { target, weight }: PseudoLabels,
+  kind: SssConfig["unlabelledLoss"],
+): Tensor {
   const labels = cast(flatten(target, 0, 1), "u32");
-  const loss = crossEntropy(logits, labels, { reduction: "none" });
-  return mean(mul(loss, flatten(weight, 0, 1)));
+  const kept = flatten(weight, 0, 1);
+  const entropy = mean(mul(crossEntropy(logits, labels, { reduction: "none" }), kept));
+  if (kind === "ce") return entropy;
+  return mul(add(entropy, softmaxDice(logits, labels, { weight: kept })), 0.5);
 }
 
 /** Coarse logits at the size of the labels. */

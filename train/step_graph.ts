@@ -269,9 +269,10 @@ function unlabelledTerm(
     const given = { points, masks: maskPrompts(coarse[v]), refine: config.refine };
     const masks = student.decode(features, student.embed(features), given, training);
     const target = { target: cutMix(pseudo.target, mask), weight: cutMix(pseudo.weight, mask) };
-    const fine = unlabelledLoss(student.classLogits(masks), target);
+    const fine = unlabelledLoss(student.classLogits(masks), target, config.unlabelledLoss);
     if (config.unlabelledGrad === "figure") return fine;
-    return add(fine, unlabelledLoss(enlarge(coarse[v], views.weak.shape[2]), target));
+    const enlarged = enlarge(coarse[v], views.weak.shape[2]);
+    return add(fine, unlabelledLoss(enlarged, target, config.unlabelledLoss));
   });
   return mul(losses.reduce(add), 1 / losses.length);
 }

@@ -77,9 +77,6 @@ const FINAL_RATE = 0.05;
 /** Steps, as a share of the run, over which the teacher averages at most: short runs need a short memory. */
 const AVERAGED_SHARE = 0.05;
 
-/** Largest share of a run before the teacher is followed. */
-const MAX_TEACHER_WARMUP = 0.25;
-
 function modelConfig({ model, size }: TrainOptions): Sam2Config {
   const base: Sam2Config = model === "nano" ? CONFIGS.nano : CONFIGS[`sam2.1_hiera_${model}`];
   return { ...base, imageSize: size };
@@ -191,7 +188,7 @@ export class Trainer {
   /** Steps before the teacher is followed: its coarse head must have learned something. */
   private get teacherWarmup(): number {
     const { sss, steps } = this.options;
-    return Math.min(sss.pcswEvery, Math.floor(MAX_TEACHER_WARMUP * steps));
+    return Math.floor(sss.teacherWarmup * steps);
   }
 
   private async build(step: number): Promise<StepGraph> {

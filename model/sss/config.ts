@@ -29,6 +29,10 @@ export interface SssConfig {
 
   /** Supervised loss: 0.5 (CE + Dice), CE, BCE + Dice, or BCE with positive weight 2. */
   readonly labelLoss: "ce+dice" | "ce" | "bce+dice" | "bce-pw2";
+  /** Loss of pseudo-labels: cross entropy, or the mean of it and Dice. */
+  readonly unlabelledLoss: "ce" | "ce+dice";
+  /** Share of the run before the teacher is followed. */
+  readonly teacherWarmup: number;
   /** Least confidence of a pseudo-label; 0 takes all. */
   readonly conf: number;
   /** Weight of the unlabelled loss. */
@@ -87,6 +91,8 @@ export const sssDefaults: SssConfig = {
   similarity: "global",
   temperature: 1,
   labelLoss: "ce+dice",
+  unlabelledLoss: "ce",
+  teacherWarmup: 0.25,
   conf: 0.95,
   lambda: 1,
   rampUp: null,
@@ -134,6 +140,7 @@ type NumberKey = {
 /** Allowed range of each number and whether it must be whole. */
 const ranges: Partial<Record<NumberKey, readonly [min: number, max: number, integer: boolean]>> = {
   temperature: [Number.MIN_VALUE, Infinity, false],
+  teacherWarmup: [0, 1, false],
   conf: [0, 1, false],
   lambda: [0, Infinity, false],
   objectLossWeight: [0, Infinity, false],
@@ -154,6 +161,7 @@ const choices: { readonly [K in keyof SssConfig]?: readonly SssConfig[K][] } = {
   residual: ["add", "replace"],
   similarity: ["global", "spatial"],
   labelLoss: ["ce+dice", "ce", "bce+dice", "bce-pw2"],
+  unlabelledLoss: ["ce", "ce+dice"],
   unlabelledGrad: ["student", "figure"],
   pcsw: ["reported", "ours"],
   connectivity: [6, 26],
