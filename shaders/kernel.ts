@@ -12,7 +12,7 @@ export interface Kernel {
    * Values that the source reads as {@link declareSizes} declares them, so that one compiled source
    * serves many shapes. Unsigned, modulo 2^32.
    */
-  readonly sizes?: Sizes;
+  readonly sizes?: Sizes | undefined;
 }
 
 /** Named numbers of a kernel, in the order of its uniform buffer. */

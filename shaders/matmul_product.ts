@@ -94,11 +94,13 @@ export interface PartialSums {
   readonly size: number;
   /** Last dimension of the result, where it is known. */
   readonly columns?: number;
+  /** How they are joined; `sum` where it is left out. */
+  readonly join?: "sum" | "max";
 }
 
-/** The dispatch that adds up partial results, in order, and applies the epilogue. */
+/** The dispatch that joins partial results, in order, and applies the epilogue. */
 export function sumParts(
-  { label, partial, out, terms, size, columns }: PartialSums,
+  { label, partial, out, terms, size, columns, join = "sum" }: PartialSums,
   profile: AdapterProfile,
   epilogue: Epilogue,
 ): Step {
@@ -114,10 +116,10 @@ export function sumParts(
     workgroup,
     width,
     column: columns ? `, i * ${width}u % sizes.columns` : "",
-    zero: width === 4 ? "vec4f()" : "0.0",
+    joined: (a: string, b: string) => join === "sum" ? `${a} + ${b}` : `max(${a}, ${b})`,
   });
   return {
-    kernel: { label: `${label} sum of ${terms} parts`, source, grid, sizes },
+    kernel: { label: `${label} ${join} of ${terms} parts`, source, grid, sizes },
     args: [partial, out, "epilogue"],
   };
 }

@@ -1,4 +1,4 @@
-// Adds up the partial results of a product, in order.
+// Joins partial results, in order.
 ${bindings}
 ${sizes}
 
@@ -7,10 +7,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   let i = (group.x + group.y * sizes.gridWidth) * ${workgroup}u + lane;
   let count = sizes.count;
   if (i >= count) { return; }
-  var total = ${zero};
+  var total = partial[i];
   let end = sizes.terms * count;
-  for (var at = i; at < end; at += count) {
-    total += partial[at];
+  for (var at = i + count; at < end; at += count) {
+    total = ${joined("total", "partial[at]")};
   }
   put(i * ${width}u, total${column});
 }

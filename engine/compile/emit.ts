@@ -3,6 +3,7 @@ import type { Attributes } from "../attributes.ts";
 import { type DType, DTYPES } from "../dtype.ts";
 import { type Shape, stridesOf } from "../shape.ts";
 import type { GraphNode } from "./graph.ts";
+import { BAKED, type Numbers } from "./numbers.ts";
 import type { Coordinate } from "../../shaders/kernel.ts";
 import { binaryCode, castCode, HELPERS, unaryCode } from "./scalar_code.ts";
 
@@ -55,14 +56,15 @@ export class Emitter {
    * @param nameOf the WGSL name of a leaf's binding.
    * @param forced accesses found necessary by an earlier pass.
    * @param given values that are already at hand (the accumulator of an epilogue).
+   * @param numbers writes sizes and strides.
    */
   constructor(
     private readonly leaves: ReadonlySet<GraphNode>,
     private readonly nameOf: (leaf: GraphNode) => string,
     private readonly forced: ReadonlyMap<GraphNode, Access>,
     private readonly given: ReadonlyMap<GraphNode, Value> = new Map(),
-    private readonly prefix = "t",
     helpers = new Set<string>(),
+    private readonly numbers: Numbers = BAKED,
   ) {
     this.helpers = helpers;
   }
@@ -85,7 +87,7 @@ export class Emitter {
     if (/^\w+$/.test(code)) return code;
     let name = this.names.get(code);
     if (!name) {
-      this.names.set(code, name = `${this.prefix}${this.names.size}`);
+      this.names.set(code, name = `t${this.names.size}`);
       this.statements.push(`let ${name} = ${code};`);
     }
     return name;
@@ -103,11 +105,13 @@ export class Emitter {
     const strides = stridesOf(ix.shape);
     const known = ix.known?.find((c) => c.stride === strides[k] && c.size === ix.shape[k]);
     if (known) return known.code;
-    const high = strides[k] === 1 ? ix.flat! : `${ix.flat!} / ${strides[k]}u`;
+    const high = strides[k] === 1
+      ? ix.flat!
+      : `${ix.flat!} / ${this.numbers.of(strides[k], "stride")}`;
     const first = ix.shape.slice(0, k).every((size) => size === 1);
-    return this.let(
-      first ? high : strides[k] === 1 ? `${high} % ${ix.shape[k]}u` : `(${high}) % ${ix.shape[k]}u`,
-    );
+    if (first) return this.let(high);
+    const size = this.numbers.of(ix.shape[k], "size");
+    return this.let(strides[k] === 1 ? `${high} % ${size}` : `(${high}) % ${size}`);
   }
 
   /** The index by coordinates. */
@@ -131,9 +135,13 @@ export class Emitter {
     const terms = ix.shape.flatMap((size, k) =>
       size === 1 || ix.coords![k] === "0u"
         ? []
-        : [strides[k] === 1 ? ix.coords![k] : `${ix.coords![k]} * ${strides[k]}u`]
+        : [strides[k] === 1 ? ix.coords![k] : this.times(ix.coords![k], strides[k])]
     );
     return { flat: terms.length === 0 ? "0u" : this.let(terms.join(" + ")), lanes };
+  }
+
+  private times(coord: string, stride: number): string {
+    return `${coord} * ${this.numbers.of(stride, "stride")}`;
   }
 
   private load(leaf: GraphNode, ix: Index): Value {
@@ -151,12 +159,9 @@ export class Emitter {
     scalar();
     const at = (l: number) => {
       const offset = l * lanes.step;
-      const place = offset === 0
-        ? flat
-        : offset > 0
-        ? `${flat} + ${offset}u`
-        : `${flat} - ${-offset}u`;
-      return `${name}[${place}]`;
+      if (offset === 0) return `${name}[${flat}]`;
+      const far = this.numbers.of(Math.abs(offset), "stride");
+      return `${name}[${flat} ${offset > 0 ? "+" : "-"} ${far}]`;
     };
     return {
       code: this.let(`vec4<${leaf.dtype}>(${[0, 1, 2, 3].map(at).join(", ")})`),
@@ -177,6 +182,11 @@ export class Emitter {
     return value;
   }
 
+  /** How far the four lanes of an index are from its first. */
+  private steps(step: number): string {
+    return [0, 1, 2, 3].map((l) => this.numbers.of((l * step) >>> 0, "stride")).join(", ");
+  }
+
   private compute(n: GraphNode, ix: Index): Value {
     switch (n.op) {
       case "constant": {
@@ -186,7 +196,7 @@ export class Emitter {
       case "iota": {
         const { flat, lanes } = this.byFlat(ix);
         if (!lanes) return { code: flat, wide: false };
-        const steps = [0, 1, 2, 3].map((l) => `${(l * lanes.step) >>> 0}u`).join(", ");
+        const steps = this.steps(lanes.step);
         return { code: this.let(`vec4<u32>(${flat}) + vec4<u32>(${steps})`), wide: true };
       }
       case "reshape":
@@ -276,8 +286,9 @@ export class Emitter {
 
   private affine(coord: string, start: number, step: number): string {
     if (start === 0 && step === 1) return coord;
-    const scaled = Math.abs(step) === 1 ? coord : `${coord} * ${Math.abs(step)}u`;
-    return this.let(step > 0 ? `${scaled} + ${start}u` : `${start}u - ${scaled}`);
+    const scaled = Math.abs(step) === 1 ? coord : this.times(coord, Math.abs(step));
+    const from = this.numbers.of(start, "start");
+    return this.let(step > 0 ? `${scaled} + ${from}` : `${from} - ${scaled}`);
   }
 
   private padded(n: GraphNode, coords: string[], lanes: Lanes | null): Value {
@@ -288,13 +299,14 @@ export class Emitter {
     const moved = coords.map((c, k) => {
       if (before[k] === 0 && after[k] === 0) return c;
       // Coordinates before the start wrap around to large numbers, so one comparison serves both ends.
-      const at = before[k] === 0 ? c : this.let(`${c} - ${before[k]}u`);
+      const at = before[k] === 0 ? c : this.let(`${c} - ${this.numbers.of(before[k], "start")}`);
+      const end = this.numbers.of(input.shape[k], "size");
       if (lanes && lanes.dim === k) {
-        const steps = [0, 1, 2, 3].map((l) => `${(l * lanes.step) >>> 0}u`).join(", ");
+        const steps = this.steps(lanes.step);
         const all = this.let(`vec4<u32>(${at}) + vec4<u32>(${steps})`);
         wideConditions.add(conditions.length);
-        conditions.push(this.let(`${all} < vec4<u32>(${input.shape[k]}u)`));
-      } else conditions.push(this.let(`${at} < ${input.shape[k]}u`));
+        conditions.push(this.let(`${all} < vec4<u32>(${end})`));
+      } else conditions.push(this.let(`${at} < ${end}`));
       return at;
     });
     const shifted = lanes && {

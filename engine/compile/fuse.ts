@@ -76,6 +76,13 @@ export function strip(n: GraphNode): GraphNode {
 const isConstant = (n: GraphNode): boolean =>
   n.op === "constant" || ((n.op === "expand" || n.op === "reshape") && isConstant(n.inputs[0]));
 
+/** Whether `n` is computed from `leaves` element by element, all of them in its flat order. */
+export function keepsOrder(n: GraphNode, leaves: ReadonlySet<GraphNode>): boolean {
+  if (leaves.has(n) || isConstant(n)) return true;
+  const keeps = COMPUTE.has(n.op) || n.op === "reshape" || n.op === "detach";
+  return keeps && n.inputs.every((x) => keepsOrder(x, leaves));
+}
+
 /** Cheap functions of one varying input: recomputing them costs less than storing and loading. */
 const isRecomputable = (n: GraphNode) =>
   MOVEMENT.has(n.op) || (CHEAP.has(n.op) && n.inputs.filter((x) => !isConstant(x)).length <= 1);

@@ -26,9 +26,10 @@ import type { GraphNode } from "./graph.ts";
 export const WORKGROUP = 64;
 
 /** Head of a kernel whose invocations are numbered by `i`, whatever the grid. */
-export const ENTRY = `@compute @workgroup_size(${WORKGROUP})
+export const entry = (workgroup = WORKGROUP) =>
+  `@compute @workgroup_size(${workgroup})
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let i = id.x + id.y * groups.x * ${WORKGROUP}u;`;
+  let i = id.x + id.y * groups.x * ${workgroup}u;`;
 
 /**
  * Number of invocations that have work. Where the binding holds exactly the result, its length tells,
@@ -149,7 +150,7 @@ export function mapKernel(
   const source = `${bindings.declare(accesses)}
 ${storage(bindings.next, "result", type)}
 ${helperSource(emitter.helpers)}
-${ENTRY}
+${entry()}
   if (i >= ${limitOf(root, count)}) { return; }
   let f = i * ${width}u;
   ${emitter.codeFor(value.code)}
@@ -229,7 +230,7 @@ function functionsOf(
     const acc: Value = { code: "acc", wide: width === 4 };
     const functions = variants.map((variant) => {
       const given = new Map([[host, acc]]);
-      const emitter = new Emitter(root.leaves, bindings.nameOf, forced, given, "t", helpers);
+      const emitter = new Emitter(root.leaves, bindings.nameOf, forced, given, helpers);
       const known = parametersOf(variant, width);
       const value = emitter.value(root.node, flatIndex(root.node, "f", width, known));
       for (const [leaf, access] of emitter.accesses) {

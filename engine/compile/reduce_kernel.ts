@@ -2,10 +2,12 @@
 import type { AdapterProfile } from "../device.ts";
 import { type Shape, stridesOf } from "../shape.ts";
 import { type Epilogue, grid1d, type Lowering, type Step, storage } from "../../shaders/kernel.ts";
+import { sumParts } from "../../shaders/matmul_product.ts";
 import { Emitter, helperSource, type Index, type Value, widen } from "./emit.ts";
-import type { Root } from "./fuse.ts";
+import { keepsOrder, type Root } from "./fuse.ts";
 import type { GraphNode } from "./graph.ts";
-import { Bindings, ENTRY, withAccesses, WORKGROUP } from "./map_kernel.ts";
+import { Bindings, entry, withAccesses } from "./map_kernel.ts";
+import { Numbers } from "./numbers.ts";
 
 type Op = "sum" | "amax" | "argmax";
 
@@ -14,7 +16,7 @@ const LOWEST = "var<private> lowest_bits: u32 = 0xff800000u;";
 const lowest = "bitcast<f32>(lowest_bits)";
 
 interface Layout {
-  readonly input: GraphNode;
+  /** Dimensions that are walked over: the input's, or neighbours of it joined. */
   readonly shape: Shape;
   readonly reduced: readonly number[];
   readonly outputs: number;
@@ -26,59 +28,110 @@ function layoutOf(root: Root): Layout {
   const input = root.node.inputs[0];
   const attributes = root.node.tensor.attributes as { dims?: readonly number[]; dim?: number };
   const reduced = attributes.dims ?? [attributes.dim!];
-  const last = input.shape.findLastIndex((size) => size > 1);
-  return { input, shape: input.shape, reduced, outputs: root.node.size, last: Math.max(last, 0) };
+  const own = { shape: input.shape, reduced };
+  const joins = keepsOrder(input, root.leaves) && reduced.some((d) => input.shape[d] > 1);
+  const layout = joins ? joinNeighbours(own) : own;
+  const last = layout.shape.findLastIndex((size) => size > 1);
+  return { ...layout, outputs: root.node.size, last: Math.max(last, 0) };
 }
 
-/** How the longest reduced dimension is cut so that enough invocations work. */
-function splitOf(
-  layout: Layout,
-  width: 1 | 4,
-  profile: AdapterProfile,
-): { dim: number; pieces: number; chunk: number } {
-  const { shape, reduced, last } = layout;
-  const extent = (d: number) => width === 4 && d === last ? shape[d] / 4 : shape[d];
-  const dim = reduced.reduce((a, b) => extent(b) > extent(a) ? b : a);
-  const keptVector = width === 4 && !reduced.includes(last);
-  const threads = keptVector ? layout.outputs / 4 : layout.outputs;
-  const total = reduced.reduce((n, d) => n * extent(d), 1);
-  const wanted = profile.class === "cpu" ? 64 : 8192;
-  const useful = Math.max(1, Math.floor(total / 16));
-  const pieces = Math.max(1, Math.min(extent(dim), useful, Math.ceil(wanted / threads)));
-  const chunk = Math.ceil(extent(dim) / pieces);
+/** Joins neighbouring dimensions that are alike: fewer loops, and texts that more shapes share. */
+function joinNeighbours({ shape, reduced }: Pick<Layout, "shape" | "reduced">) {
+  const joined: { size: number; reduced: boolean }[] = [];
+  shape.forEach((size, d) => {
+    const last = joined.at(-1);
+    if (size === 1) return;
+    if (last?.reduced === reduced.includes(d)) last.size *= size;
+    else joined.push({ size, reduced: reduced.includes(d) });
+  });
+  return {
+    shape: joined.map(({ size }) => size),
+    reduced: joined.flatMap((dim, d) => dim.reduced ? [d] : []),
+  };
+}
+
+/** Elements (or vectors) along a dimension. */
+const extentOf = ({ shape, last }: Layout, dim: number, width: 1 | 4) =>
+  width === 4 && dim === last ? shape[dim] / 4 : shape[dim];
+
+/** Elements (or vectors) that make up one result. */
+const termsOf = (layout: Layout, width: 1 | 4) =>
+  layout.reduced.reduce((n, dim) => n * extentOf(layout, dim, width), 1);
+
+/** How the longest reduced dimension is cut, one piece an invocation. */
+interface Split {
+  readonly dim: number;
+  readonly pieces: number;
+  readonly chunk: number;
+}
+
+/** Invocations that should have work, and the terms below which a second dispatch costs more. */
+const BUSY = { cpu: { threads: 64, terms: 1024 }, gpu: { threads: 8192, terms: 16 } };
+
+function splitOf(layout: Layout, width: 1 | 4, threads: number, profile: AdapterProfile): Split {
+  const extent = (dim: number) => extentOf(layout, dim, width);
+  const dim = layout.reduced.reduce((a, b) => extent(b) > extent(a) ? b : a);
+  const busy = BUSY[profile.class];
+  const useful = Math.floor(termsOf(layout, width) / busy.terms);
+  const wanted = Math.ceil(busy.threads / threads);
+  const chunk = Math.ceil(extent(dim) / Math.max(1, Math.min(extent(dim), useful, wanted)));
   return { dim, pieces: Math.ceil(extent(dim) / chunk), chunk };
 }
 
 const combine = (op: Op, a: string, b: string) => op === "sum" ? `${a} + ${b}` : `max(${a}, ${b})`;
 
 interface Body {
+  readonly bindings: Bindings;
+  readonly numbers: Numbers;
   readonly emitter: Emitter;
   readonly value: Value;
-  readonly kept: string[];
-  readonly loops: { variable: string; dim: number }[];
+  /** Statements that find the coordinates of result `o`. */
+  readonly kept: readonly string[];
+  /** Dimensions that loops run over. */
+  readonly loops: readonly number[];
 }
 
 /** Coordinates of the element at hand: kept ones from the output index, reduced ones from loops. */
-function emitBody(root: Root, layout: Layout, width: 1 | 4, emitter: Emitter): Body {
+function emitBody(
+  root: Root,
+  layout: Layout,
+  width: 1 | 4,
+  data: boolean,
+  forced: ConstructorParameters<typeof Emitter>[2],
+): Body {
   const { shape, reduced, last } = layout;
+  const bindings = new Bindings(0);
+  const numbers = new Numbers(data);
+  const emitter = new Emitter(
+    root.leaves,
+    bindings.nameOf,
+    forced,
+    new Map(),
+    new Set(),
+    numbers,
+  );
   const keptShape = shape.map((size, d) => reduced.includes(d) ? 1 : size);
   const strides = stridesOf(keptShape);
   const kept: string[] = [];
-  const loops: { variable: string; dim: number }[] = [];
+  const loops: number[] = [];
   const coords = shape.map((size, d) => {
     if (size === 1) return "0u";
-    if (reduced.includes(d)) {
-      loops.push({ variable: `r${d}`, dim: d });
-      return `c${d}`;
+    if (reduced.includes(d)) loops.push(d);
+    else {
+      const high = strides[d] === 1 ? "o" : `o / ${numbers.of(strides[d], "stride")}`;
+      const first = keptShape.slice(0, d).every((n) => n === 1);
+      kept.push(`let c${d} = ${first ? high : `(${high}) % ${numbers.of(size, "size")}`};`);
     }
-    const first = keptShape.slice(0, d).every((n) => n === 1);
-    kept.push(`let c${d} = (o / ${strides[d]}u)${first ? "" : ` % ${size}u`};`);
     return `c${d}`;
   });
   const lanes = width === 4 ? { dim: last, step: 1, aligned: true } : null;
   const ix: Index = { shape, coords, lanes };
-  return { emitter, value: emitter.value(root.node.inputs[0], ix), kept, loops };
+  const value = emitter.value(root.node.inputs[0], ix);
+  return { bindings, numbers, emitter, value, kept, loops };
 }
+
+/** Shapes are data where an invocation has this many terms to each coordinate that it divides for. */
+const TERMS_OF_DIVISION = 32;
 
 /** The kernels of a `reduce` root; inputs are its leaves in order. */
 export function reduceLowering(
@@ -88,76 +141,100 @@ export function reduceLowering(
 ): { lowering: Lowering; leaves: GraphNode[] } {
   const op = root.node.op as Op;
   const layout = layoutOf(root);
-  const vector = op !== "argmax" && layout.shape[layout.last] % 4 === 0;
-  const { width, accesses, result } = withAccesses(vector ? [4, 1] : [1], (width, forced) => {
-    const bindings = new Bindings(0);
-    const emitter = new Emitter(root.leaves, bindings.nameOf, forced);
-    const body = emitBody(root, layout, width, emitter);
-    return { accesses: emitter.accesses, result: { bindings, body } };
+  const { shape, reduced, last, outputs } = layout;
+  const keptDims = shape.filter((size, d) => size > 1 && !reduced.includes(d)).length;
+  const data = keptDims <= 1 || termsOf(layout, 4) >= TERMS_OF_DIVISION * keptDims;
+  const vector = op !== "argmax" && shape[last] % 4 === 0;
+  const { width, accesses, result: body } = withAccesses(vector ? [4, 1] : [1], (width, forced) => {
+    const body = emitBody(root, layout, width, data, forced);
+    return { accesses: body.emitter.accesses, result: body };
   });
-  const { bindings, body } = result;
-  const keptVector = width === 4 && !layout.reduced.includes(layout.last);
+  const keptVector = width === 4 && !reduced.includes(last);
+  const groups = keptVector ? outputs / 4 : outputs;
   const split = op === "argmax" || root.node.dtype !== "f32"
     ? { dim: -1, pieces: 1, chunk: 0 }
-    : splitOf(layout, width, profile);
-  const header = `${bindings.declare(accesses)}\n${helperSource(body.emitter.helpers)}\n${LOWEST}`;
-  const inputs = bindings.leaves.map((_, i) => `in${i}` as const);
-  const label = `reduce ${op} [${layout.shape}] over ${layout.reduced}`;
+    : splitOf(layout, width, groups, profile);
+  const threads = groups * split.pieces;
+  const workgroup = profile.class === "cpu" && threads < 1024 ? profile.lanes || 8 : 64;
+  const label = `reduce ${op} [${shape}] over ${reduced}`;
   const single = split.pieces === 1;
-  const main = op === "argmax"
-    ? argmaxSource(layout, body, header, bindings.next)
-    : reduceSource(op, layout, body, {
-      width,
-      keptVector,
-      split,
-      header,
-      bindings: bindings.next,
-      single,
-      dtype: root.node.dtype,
-    }, epilogue);
-  const threads = (keptVector ? layout.outputs / 4 : layout.outputs) * split.pieces;
-  const grid = grid1d(Math.ceil(threads / WORKGROUP), profile.maxGrid);
+  const plan: Plan = {
+    width,
+    keptVector,
+    split,
+    groups,
+    single,
+    workgroup,
+    header: `${body.bindings.declare(accesses)}\n${helperSource(body.emitter.helpers)}\n${LOWEST}`,
+  };
+  const source = op === "argmax"
+    ? argmaxSource(layout, body, plan)
+    : reduceSource(op, layout, body, plan, epilogue);
+  const grid = grid1d(Math.ceil(threads / workgroup), profile.maxGrid);
+  const inputs = body.bindings.leaves.map((_, i) => `in${i}` as const);
   const steps: Step[] = [{
-    kernel: { label, source: main(threads), grid },
-    args: [
-      ...inputs,
-      single ? "out0" : "tmp0",
-      ...(single && op !== "argmax" ? ["epilogue" as const] : []),
-    ],
+    kernel: { label, source, grid, sizes: body.numbers.sizes },
+    args: single
+      ? [...inputs, "out0", ...(op === "argmax" ? [] : ["epilogue" as const])]
+      : [...inputs, "tmp0"],
   }];
-  if (!single) steps.push(joinStep(op, layout.outputs, split.pieces, label, profile, epilogue));
+  if (!single) {
+    const join = op === "sum" ? "sum" : "max";
+    const parts = {
+      label,
+      partial: "tmp0",
+      out: "out0",
+      terms: split.pieces,
+      size: outputs,
+    } as const;
+    steps.push(sumParts({ ...parts, join }, profile, epilogue));
+  }
   return {
-    lowering: { scratch: single ? [] : [layout.outputs * split.pieces * 4], steps },
-    leaves: bindings.leaves,
+    lowering: { scratch: single ? [] : [outputs * split.pieces * 4], steps },
+    leaves: body.bindings.leaves,
   };
 }
 
 interface Plan {
   readonly width: 1 | 4;
   readonly keptVector: boolean;
-  readonly split: { dim: number; pieces: number; chunk: number };
-  readonly header: string;
-  readonly bindings: number;
+  readonly split: Split;
+  /** Results, or vectors of them. */
+  readonly groups: number;
   readonly single: boolean;
-  readonly dtype: string;
+  readonly workgroup: number;
+  readonly header: string;
 }
 
 /** Opens one loop per reduced dimension; the vector dimension advances by 4. */
-function openLoops(layout: Layout, body: Body, plan: Plan): string {
-  return body.loops.map(({ variable, dim }) => {
-    const vector = plan.width === 4 && dim === layout.last;
-    const extent = vector ? layout.shape[dim] / 4 : layout.shape[dim];
+function openLoops(layout: Layout, { loops, numbers }: Body, plan: Plan): string {
+  return loops.map((dim) => {
+    const extent = numbers.of(extentOf(layout, dim, plan.width), "size");
     const cut = dim === plan.split.dim && !plan.single;
-    const from = cut ? `piece * ${plan.split.chunk}u` : "0u";
-    const to = cut ? `min(${extent}u, (piece + 1u) * ${plan.split.chunk}u)` : `${extent}u`;
-    return `for (var ${variable} = ${from}; ${variable} < ${to}; ${variable}++) {
-    let c${dim} = ${vector ? `${variable} * 4u` : variable};`;
+    const [from, to] = cut ? ["first", "end"] : ["0u", extent];
+    const vector = plan.width === 4 && dim === layout.last;
+    return `for (var r${dim} = ${from}; r${dim} < ${to}; r${dim}++) {
+    let c${dim} = r${dim}${vector ? " * 4u" : ""};`;
   }).join("\n  ");
 }
 
-function reduceSource(op: Op, layout: Layout, body: Body, plan: Plan, epilogue: Epilogue) {
-  const { width, keptVector } = plan;
-  const wide = width === 4;
+/** Statements that find result `o` and, where results are cut, the piece of it to compute. */
+function placeCode(layout: Layout, { numbers }: Body, plan: Plan): string {
+  const outWidth = plan.keptVector ? 4 : 1;
+  if (plan.single) return `let o = i * ${outWidth}u;`;
+  const groups = numbers.of(plan.groups, "groups");
+  const chunk = numbers.of(plan.split.chunk, "chunk");
+  const extent = numbers.of(extentOf(layout, plan.split.dim, plan.width), "size");
+  return `let piece = i / ${groups};
+  let o = (i % ${groups}) * ${outWidth}u;
+  let first = piece * ${chunk};
+  let end = min(${extent}, first + ${chunk});`;
+}
+
+function reduceSource(op: Op, layout: Layout, body: Body, plan: Plan, epilogue: Epilogue): string {
+  const { bindings, numbers, emitter } = body;
+  const { keptVector } = plan;
+  const wide = plan.width === 4;
   const start = op === "sum"
     ? `${wide ? "vec4<f32>" : "f32"}(0.0)`
     : wide
@@ -167,81 +244,54 @@ function reduceSource(op: Op, layout: Layout, body: Body, plan: Plan, epilogue: 
   const total = wide && !keptVector
     ? combine(op, combine(op, "acc.x", "acc.y"), combine(op, "acc.z", "acc.w"))
     : "acc";
-  const outWidth = keptVector ? 4 : 1;
   const stored = plan.single
-    ? epilogue.apply("o", "total", outWidth)
+    ? epilogue.apply("o", "total", keptVector ? 4 : 1)
     : { statements: "", value: "total" };
-  const place = plan.single ? "o" : `piece * ${layout.outputs}u + o`;
-  const exact = plan.single && layout.outputs % 4 === 0;
-  const groups = layout.outputs / outWidth;
-  const cut = `let piece = i / ${groups}u;\n  let o = (i % ${groups}u) * ${outWidth}u;`;
-  return (threads: number) =>
-    `${plan.header}
-${storage(plan.bindings, "result", keptVector ? "vec4<f32>" : "f32")}
-${plan.single ? epilogue.declarations(plan.bindings + 1) : ""}
-${ENTRY}
-  if (i >= ${exact ? "arrayLength(&result)" : `${threads}u`}) { return; }
-  ${plan.single ? `let o = i * ${outWidth}u;` : cut}
+  const place = plan.single ? "o" : `piece * ${numbers.of(layout.outputs, "outputs")} + o`;
+  const main = `if (i >= ${numbers.of(plan.groups * plan.split.pieces, "threads")}) { return; }
+  ${placeCode(layout, body, plan)}
   ${body.kept.join("\n  ")}
   var acc = ${start};
   ${openLoops(layout, body, plan)}
-    ${body.emitter.codeFor(body.value.code)}
+    ${emitter.codeFor(body.value.code)}
     acc = ${combine(op, "acc", value)};
   ${"}".repeat(body.loops.length)}
   let total = ${total};
   ${stored.statements}
-  result[${keptVector ? `(${place}) / 4u` : place}] = ${stored.value};
+  result[${keptVector ? `(${place}) / 4u` : place}] = ${stored.value};`;
+  return `${plan.header}
+${storage(bindings.next, "result", keptVector ? "vec4<f32>" : "f32")}
+${plan.single ? epilogue.declarations(bindings.next + 1) : ""}
+${mainFunction(body, plan, main)}`;
+}
+
+/** The entry point around its statements, which have told by then which numbers are data. */
+function mainFunction({ numbers }: Body, plan: Plan, statements: string): string {
+  return `${numbers.declaration}
+${entry(plan.workgroup)}
+  ${numbers.reads}
+  ${statements}
 }
 `;
 }
 
-function argmaxSource(layout: Layout, body: Body, header: string, bindings: number) {
-  const { dim } = { dim: layout.reduced[0] };
+function argmaxSource(layout: Layout, body: Body, plan: Plan): string {
+  const { bindings, numbers, emitter, value } = body;
+  const dim = layout.reduced[0];
   const loop = body.loops.length === 0
     ? `{ let c${dim} = 0u;`
-    : `for (var c${dim} = 0u; c${dim} < ${layout.shape[dim]}u; c${dim}++) {`;
-  return (threads: number) =>
-    `${header}
-${storage(bindings, "result", "u32")}
-${ENTRY}
-  let o = i;
-  if (o >= ${threads}u) { return; }
+    : `for (var c${dim} = 0u; c${dim} < ${numbers.of(layout.shape[dim], "size")}; c${dim}++) {`;
+  const main = `let o = i;
+  if (o >= ${numbers.of(plan.groups, "threads")}) { return; }
   ${body.kept.join("\n  ")}
   var best = ${lowest};
   var at = 0u;
   ${loop}
-    ${body.emitter.codeFor(body.value.code)}
-    if (f32(${body.value.code}) > best) { best = f32(${body.value.code}); at = c${dim}; }
+    ${emitter.codeFor(value.code)}
+    if (f32(${value.code}) > best) { best = f32(${value.code}); at = c${dim}; }
   }
-  result[o] = at;
-}
-`;
-}
-
-/** Joins the partial results of the pieces in a fixed order. */
-function joinStep(
-  op: Op,
-  outputs: number,
-  pieces: number,
-  label: string,
-  profile: AdapterProfile,
-  epilogue: Epilogue,
-): Step {
-  const grid = grid1d(Math.ceil(outputs / WORKGROUP), profile.maxGrid);
-  const stored = epilogue.apply("o", "acc", 1);
-  const source = `${storage(0, "partial")}
-${storage(1, "result")}
-${epilogue.declarations(2)}
-${ENTRY}
-  let o = i;
-  if (o >= ${outputs}u) { return; }
-  var acc = partial[o];
-  for (var p = 1u; p < ${pieces}u; p++) { acc = ${
-    combine(op, "acc", `partial[p * ${outputs}u + o]`)
-  }; }
-  ${stored.statements}
-  result[o] = ${stored.value};
-}
-`;
-  return { kernel: { label: `${label} (join)`, source, grid }, args: ["tmp0", "out0", "epilogue"] };
+  result[o] = at;`;
+  return `${plan.header}
+${storage(bindings.next, "result", "u32")}
+${mainFunction(body, plan, main)}`;
 }
