@@ -1,7 +1,7 @@
 /** WGSL of fused elementwise work: values of nodes at an index, one or four elements at a time. */
 import type { Attributes } from "../attributes.ts";
 import { type DType, DTYPES } from "../dtype.ts";
-import { type Shape, stridesOf } from "../shape.ts";
+import { numel, type Shape, stridesOf } from "../shape.ts";
 import type { GraphNode } from "./graph.ts";
 import { BAKED, type Numbers } from "./numbers.ts";
 import type { Coordinate } from "../../shaders/kernel.ts";
@@ -105,13 +105,12 @@ export class Emitter {
     const strides = stridesOf(ix.shape);
     const known = ix.known?.find((c) => c.stride === strides[k] && c.size === ix.shape[k]);
     if (known) return known.code;
-    const high = strides[k] === 1
-      ? ix.flat!
-      : `${ix.flat!} / ${this.numbers.of(strides[k], "stride")}`;
+    const bound = numel(ix.shape);
+    const flat = ix.flat!;
+    const high = strides[k] === 1 ? flat : this.let(this.numbers.quotient(flat, strides[k], bound));
     const first = ix.shape.slice(0, k).every((size) => size === 1);
-    if (first) return this.let(high);
-    const size = this.numbers.of(ix.shape[k], "size");
-    return this.let(strides[k] === 1 ? `${high} % ${size}` : `(${high}) % ${size}`);
+    if (first) return high;
+    return this.let(this.numbers.remainder(high, ix.shape[k], bound / strides[k]));
   }
 
   /** The index by coordinates. */
@@ -135,13 +134,9 @@ export class Emitter {
     const terms = ix.shape.flatMap((size, k) =>
       size === 1 || ix.coords![k] === "0u"
         ? []
-        : [strides[k] === 1 ? ix.coords![k] : this.times(ix.coords![k], strides[k])]
+        : [strides[k] === 1 ? ix.coords![k] : this.numbers.product(ix.coords![k], strides[k])]
     );
     return { flat: terms.length === 0 ? "0u" : this.let(terms.join(" + ")), lanes };
-  }
-
-  private times(coord: string, stride: number): string {
-    return `${coord} * ${this.numbers.of(stride, "stride")}`;
   }
 
   private load(leaf: GraphNode, ix: Index): Value {
@@ -286,7 +281,7 @@ export class Emitter {
 
   private affine(coord: string, start: number, step: number): string {
     if (start === 0 && step === 1) return coord;
-    const scaled = Math.abs(step) === 1 ? coord : this.times(coord, Math.abs(step));
+    const scaled = Math.abs(step) === 1 ? coord : this.numbers.product(coord, Math.abs(step));
     const from = this.numbers.of(start, "start");
     return this.let(step > 0 ? `${scaled} + ${from}` : `${from} - ${scaled}`);
   }

@@ -20,6 +20,7 @@ import {
   widen,
 } from "./emit.ts";
 import type { Root } from "./fuse.ts";
+import { Numbers } from "./numbers.ts";
 import type { GraphNode } from "./graph.ts";
 
 /** Invocations of a generated kernel's workgroup. */
@@ -30,14 +31,6 @@ export const entry = (workgroup = WORKGROUP) =>
   `@compute @workgroup_size(${workgroup})
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let i = id.x + id.y * groups.x * ${workgroup}u;`;
-
-/**
- * Number of invocations that have work. Where the binding holds exactly the result, its length tells,
- * and one kernel serves all batch sizes: compiling is what costs most on CPU adapters.
- */
-function limitOf(root: Root, count: number): string {
-  return root.kind === "map" && root.node.size % 4 === 0 ? "arrayLength(&result)" : `${count}u`;
-}
 
 /**
  * Names and order of the bindings that code reads: as they first occur there, so that kernels which
@@ -114,10 +107,11 @@ const flatIndex = (
 /** Where a map root stores the element at flat index `f` of its iteration. */
 function placeOf(
   root: Root,
-): { stored: GraphNode; place: (flat: string) => string; widths: (1 | 4)[] } {
+  numbers: Numbers,
+): { stored: GraphNode; piece: string; place: string; widths: (1 | 4)[] } {
   if (root.kind !== "part") {
     const stored = root.node;
-    return { stored, place: (f) => f, widths: stored.size % 4 === 0 ? [4, 1] : [1] };
+    return { stored, piece: "", place: "f", widths: stored.size % 4 === 0 ? [4, 1] : [1] };
   }
   const { dim } = root.node.tensor.attributes as Attributes["cat"];
   const stored = root.node.inputs[root.part];
@@ -126,8 +120,10 @@ function placeOf(
   const total = root.node.shape[dim] * inner;
   const before = root.node.inputs.slice(0, root.part).reduce((n, x) => n + x.shape[dim], 0) * inner;
   const even = [chunk, total, before].every((n) => n % 4 === 0);
-  const place = (f: string) => `(${f} / ${chunk}u) * ${total}u + ${before}u + ${f} % ${chunk}u`;
-  return { stored, place, widths: even ? [4, 1] : [1] };
+  // f / chunk * total + before + f % chunk, with one division.
+  const place = `f + ${numbers.product("piece", total - chunk)} + ${numbers.of(before, "start")}`;
+  const piece = `let piece = ${numbers.quotient("f", chunk, stored.size)};`;
+  return { stored, piece, place, widths: even ? [4, 1] : [1] };
 }
 
 /** The kernel of a `map` or `part` root; bindings are its leaves in order, then the output. */
@@ -135,10 +131,18 @@ export function mapKernel(
   root: Root,
   profile: AdapterProfile,
 ): { kernel: Kernel; leaves: GraphNode[] } {
-  const { stored, place, widths } = placeOf(root);
+  const numbers = new Numbers(true);
+  const { stored, piece, place, widths } = placeOf(root, numbers);
   const { width, accesses, result } = withAccesses(widths, (width, forced) => {
     const bindings = new Bindings(0);
-    const emitter = new Emitter(root.leaves, bindings.nameOf, forced);
+    const emitter = new Emitter(
+      root.leaves,
+      bindings.nameOf,
+      forced,
+      new Map(),
+      new Set(),
+      numbers,
+    );
     const value = emitter.value(stored, flatIndex(stored, "f", width));
     return { accesses: emitter.accesses, result: { bindings, emitter, value } };
   });
@@ -146,21 +150,25 @@ export function mapKernel(
   const count = stored.size / width;
   const grid = grid1d(Math.ceil(count / WORKGROUP), profile.maxGrid);
   const type = width === 4 ? `vec4<${stored.dtype}>` : stored.dtype;
-  const target = width === 4 ? `(${place("f")}) / 4u` : place("f");
+  const { declarations, statements, sizes } = numbers.finish(
+    `if (i >= ${numbers.of(count, "threads")}) { return; }
+  let f = i * ${width}u;
+  ${emitter.codeFor(value.code)}
+  ${piece}
+  result[${width === 1 ? place : root.kind === "map" ? "i" : `(${place}) / 4u`}] = ${
+      width === 4 ? widen(value, stored.dtype) : value.code
+    };`,
+  );
   const source = `${bindings.declare(accesses)}
 ${storage(bindings.next, "result", type)}
 ${helperSource(emitter.helpers)}
+${declarations}
 ${entry()}
-  if (i >= ${limitOf(root, count)}) { return; }
-  let f = i * ${width}u;
-  ${emitter.codeFor(value.code)}
-  result[${root.kind === "map" && width === 4 ? "i" : target}] = ${
-    width === 4 ? widen(value, stored.dtype) : value.code
-  };
+  ${statements}
 }
 `;
   const label = `${root.kind} ${stored.op} [${stored.shape}]`;
-  return { kernel: { label, source, grid }, leaves: bindings.leaves };
+  return { kernel: { label, source, grid, sizes }, leaves: bindings.leaves };
 }
 
 const MARK = "//@epilogue ";

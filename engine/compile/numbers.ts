@@ -1,50 +1,101 @@
 /** The numbers in a generated kernel's text: baked, or data that one text reads for many shapes. */
 import { declareSizes, type Sizes } from "../../shaders/kernel.ts";
 
+const ROLES = ["stride", "size", "start", "threads", "groups", "outputs", "chunk"] as const;
+
 /** What a number counts. Equal numbers of different roles stay apart: they are equal by chance. */
-export type Role =
-  | "stride"
-  | "size"
-  | "start"
-  | "threads"
-  | "groups"
-  | "outputs"
-  | "chunk";
+export type Role = typeof ROLES[number];
 
-/** Writes numbers into a kernel's text, and remembers those that became data. */
+/** Below this, {@link QUOTIENT} is exact: half a unit outweighs the rounding of its two operations. */
+const EXACT = 2 ** 21;
+
+/**
+ * Integer division by data. CPU adapters divide lane by lane, 70 ns for eight, and multiply all at
+ * once. Conversions from and to i32 are single instructions there; those of u32 are not.
+ */
+const QUOTIENT = `fn quotient(a: u32, inverse: f32) -> u32 {
+  return u32(i32((f32(i32(a)) + 0.5) * inverse));
+}`;
+
+/** What stands for a number in a text until {@link Numbers.finish} names it. */
+const MARKS = new RegExp(`\\b(${ROLES.join("|")}|shift|mask|inverse)_(\\d+)\\b`, "g");
+
+/** The datum of a mark. */
+function datumOf(role: string, value: number): number {
+  return role === "inverse" ? new Uint32Array(Float32Array.of(1 / value).buffer)[0] : value;
+}
+
+const isPower = (n: number) => Number.isInteger(Math.log2(n));
+
+/** The parts of a kernel whose numbers have got their names. */
+export interface Numbered {
+  /** Declarations that the statements need. */
+  readonly declarations: string;
+  /** The statements of the entry point, with those that read the data in front. */
+  readonly statements: string;
+  readonly sizes: Sizes | undefined;
+}
+
+/** Writes numbers into a kernel's text. */
 export class Numbers {
-  private readonly names = new Map<string, string>();
-  private readonly values: Record<string, number> = {};
-
   /** @param data whether numbers become data; otherwise they are baked. */
   constructor(private readonly data: boolean) {}
 
   /** A WGSL `u32` expression of `value`. */
   of(value: number, role: Role): string {
-    if (!this.data) return `${value}u`;
-    const key = `${role} ${value}`;
-    let name = this.names.get(key);
-    if (!name) {
-      name = `${role}${this.names.size}`;
-      this.names.set(key, name);
-      this.values[name] = value;
-    }
-    return name;
+    return this.data ? `${role}_${value}` : `${value}u`;
   }
 
-  /** The data, if there is any. */
-  get sizes(): Sizes | undefined {
-    return this.names.size > 0 ? this.values : undefined;
+  /** WGSL of `x * by`, where `x` is a name. Compilers shift for a baked power of two; so do data. */
+  product(x: string, by: number): string {
+    if (this.data && isPower(by)) return `(${x} << shift_${Math.log2(by)})`;
+    return `${x} * ${this.of(by, "stride")}`;
   }
 
-  /** WGSL that declares the data. */
-  get declaration(): string {
-    return this.sizes ? declareSizes(this.sizes) : "";
+  /**
+   * WGSL of `x / by`.
+   *
+   * @param x a name.
+   * @param bound what `x` is less than.
+   */
+  quotient(x: string, by: number, bound: number): string {
+    if (this.data && isPower(by)) return `(${x} >> shift_${Math.log2(by)})`;
+    if (this.data && bound <= EXACT) return `quotient(${x}, inverse_${by})`;
+    return `${x} / ${this.of(by, "size")}`;
   }
 
-  /** Statements at the head of `main` that read the data. */
-  get reads(): string {
-    return Object.keys(this.values).map((name) => `let ${name} = sizes.${name};`).join("\n  ");
+  /** WGSL of `x % by`, as {@link quotient}. */
+  remainder(x: string, by: number, bound: number): string {
+    if (this.data && isPower(by)) return `(${x} & mask_${by - 1})`;
+    const size = this.of(by, "size");
+    if (this.data && bound <= EXACT) return `${x} - ${this.quotient(x, by, bound)} * ${size}`;
+    return `${x} % ${size}`;
+  }
+
+  /** Names the numbers in the statements of an entry point, in the order in which they occur. */
+  finish(statements: string): Numbered {
+    const names = new Map<string, string>();
+    const sizes: Record<string, number> = {};
+    const named = statements.replace(MARKS, (mark: string, role: string, value: string) => {
+      let name = names.get(mark);
+      if (!name) {
+        names.set(mark, name = `${role}${names.size}`);
+        sizes[name] = datumOf(role, Number(value));
+      }
+      return name;
+    });
+    if (names.size === 0) return { declarations: "", statements, sizes: undefined };
+    const reads = [...names.values()].map((name) =>
+      `let ${name} = ${
+        name.startsWith("inverse") ? `bitcast<f32>(sizes.${name})` : `sizes.${name}`
+      };`
+    );
+    const divides = named.includes("quotient(");
+    return {
+      declarations: `${declareSizes(sizes)}\n${divides ? QUOTIENT : ""}`,
+      statements: [...reads, named].join("\n  "),
+      sizes,
+    };
   }
 }
 

@@ -1,7 +1,14 @@
 /** Kernels generated for sums, maxima and argmax, with what they read computed on the way. */
 import type { AdapterProfile } from "../device.ts";
-import { type Shape, stridesOf } from "../shape.ts";
-import { type Epilogue, grid1d, type Lowering, type Step, storage } from "../../shaders/kernel.ts";
+import { numel, type Shape, stridesOf } from "../shape.ts";
+import {
+  type Epilogue,
+  grid1d,
+  type Kernel,
+  type Lowering,
+  type Step,
+  storage,
+} from "../../shaders/kernel.ts";
 import { sumParts } from "../../shaders/matmul_product.ts";
 import { Emitter, helperSource, type Index, type Value, widen } from "./emit.ts";
 import { keepsOrder, type Root } from "./fuse.ts";
@@ -96,12 +103,11 @@ function emitBody(
   root: Root,
   layout: Layout,
   width: 1 | 4,
-  data: boolean,
+  numbers: Numbers,
   forced: ConstructorParameters<typeof Emitter>[2],
 ): Body {
   const { shape, reduced, last } = layout;
   const bindings = new Bindings(0);
-  const numbers = new Numbers(data);
   const emitter = new Emitter(
     root.leaves,
     bindings.nameOf,
@@ -118,9 +124,16 @@ function emitBody(
     if (size === 1) return "0u";
     if (reduced.includes(d)) loops.push(d);
     else {
-      const high = strides[d] === 1 ? "o" : `o / ${numbers.of(strides[d], "stride")}`;
+      const results = numel(keptShape);
       const first = keptShape.slice(0, d).every((n) => n === 1);
-      kept.push(`let c${d} = ${first ? high : `(${high}) % ${numbers.of(size, "size")}`};`);
+      if (strides[d] === 1 && first) kept.push(`let c${d} = o;`);
+      else if (strides[d] === 1) kept.push(`let c${d} = ${numbers.remainder("o", size, results)};`);
+      else {
+        kept.push(`let ${first ? "c" : "h"}${d} = ${numbers.quotient("o", strides[d], results)};`);
+        if (!first) {
+          kept.push(`let c${d} = ${numbers.remainder(`h${d}`, size, results / strides[d])};`);
+        }
+      }
     }
     return `c${d}`;
   });
@@ -129,9 +142,6 @@ function emitBody(
   const value = emitter.value(root.node.inputs[0], ix);
   return { bindings, numbers, emitter, value, kept, loops };
 }
-
-/** Shapes are data where an invocation has this many terms to each coordinate that it divides for. */
-const TERMS_OF_DIVISION = 32;
 
 /** The kernels of a `reduce` root; inputs are its leaves in order. */
 export function reduceLowering(
@@ -142,11 +152,10 @@ export function reduceLowering(
   const op = root.node.op as Op;
   const layout = layoutOf(root);
   const { shape, reduced, last, outputs } = layout;
-  const keptDims = shape.filter((size, d) => size > 1 && !reduced.includes(d)).length;
-  const data = keptDims <= 1 || termsOf(layout, 4) >= TERMS_OF_DIVISION * keptDims;
+  const numbers = new Numbers(true);
   const vector = op !== "argmax" && shape[last] % 4 === 0;
   const { width, accesses, result: body } = withAccesses(vector ? [4, 1] : [1], (width, forced) => {
-    const body = emitBody(root, layout, width, data, forced);
+    const body = emitBody(root, layout, width, numbers, forced);
     return { accesses: body.emitter.accesses, result: body };
   });
   const keptVector = width === 4 && !reduced.includes(last);
@@ -167,13 +176,13 @@ export function reduceLowering(
     workgroup,
     header: `${body.bindings.declare(accesses)}\n${helperSource(body.emitter.helpers)}\n${LOWEST}`,
   };
-  const source = op === "argmax"
+  const { source, sizes } = op === "argmax"
     ? argmaxSource(layout, body, plan)
     : reduceSource(op, layout, body, plan, epilogue);
   const grid = grid1d(Math.ceil(threads / workgroup), profile.maxGrid);
   const inputs = body.bindings.leaves.map((_, i) => `in${i}` as const);
   const steps: Step[] = [{
-    kernel: { label, source, grid, sizes: body.numbers.sizes },
+    kernel: { label, source, grid, sizes },
     args: single
       ? [...inputs, "out0", ...(op === "argmax" ? [] : ["epilogue" as const])]
       : [...inputs, "tmp0"],
@@ -231,7 +240,9 @@ function placeCode(layout: Layout, { numbers }: Body, plan: Plan): string {
   let end = min(${extent}, first + ${chunk});`;
 }
 
-function reduceSource(op: Op, layout: Layout, body: Body, plan: Plan, epilogue: Epilogue): string {
+type Text = Pick<Kernel, "source" | "sizes">;
+
+function reduceSource(op: Op, layout: Layout, body: Body, plan: Plan, epilogue: Epilogue): Text {
   const { bindings, numbers, emitter } = body;
   const { keptVector } = plan;
   const wide = plan.width === 4;
@@ -259,23 +270,19 @@ function reduceSource(op: Op, layout: Layout, body: Body, plan: Plan, epilogue: 
   let total = ${total};
   ${stored.statements}
   result[${keptVector ? `(${place}) / 4u` : place}] = ${stored.value};`;
-  return `${plan.header}
+  const { declarations, statements, sizes } = numbers.finish(main);
+  const source = `${plan.header}
 ${storage(bindings.next, "result", keptVector ? "vec4<f32>" : "f32")}
 ${plan.single ? epilogue.declarations(bindings.next + 1) : ""}
-${mainFunction(body, plan, main)}`;
-}
-
-/** The entry point around its statements, which have told by then which numbers are data. */
-function mainFunction({ numbers }: Body, plan: Plan, statements: string): string {
-  return `${numbers.declaration}
+${declarations}
 ${entry(plan.workgroup)}
-  ${numbers.reads}
   ${statements}
 }
 `;
+  return { source, sizes };
 }
 
-function argmaxSource(layout: Layout, body: Body, plan: Plan): string {
+function argmaxSource(layout: Layout, body: Body, plan: Plan): Text {
   const { bindings, numbers, emitter, value } = body;
   const dim = layout.reduced[0];
   const loop = body.loops.length === 0
@@ -291,7 +298,13 @@ function argmaxSource(layout: Layout, body: Body, plan: Plan): string {
     if (f32(${value.code}) > best) { best = f32(${value.code}); at = c${dim}; }
   }
   result[o] = at;`;
-  return `${plan.header}
+  const { declarations, statements, sizes } = numbers.finish(main);
+  const source = `${plan.header}
 ${storage(bindings.next, "result", "u32")}
-${mainFunction(body, plan, main)}`;
+${declarations}
+${entry(plan.workgroup)}
+  ${statements}
+}
+`;
+  return { source, sizes };
 }
