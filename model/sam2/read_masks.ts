@@ -3,6 +3,9 @@ import { resizePlane } from "./host_resize.ts";
 
 const BYTES = 4;
 
+/** Bytes by which the engine may enlarge a binding, to align it. */
+const ALIGNMENT = 256;
+
 /**
  * Reads masks [N, 1, h, w] at another size, [N, height, width], and other tensors beside them. The work
  * is cut so that no part exceeds what the adapter can bind; single masks that do are resized on the host.
@@ -15,7 +18,7 @@ export async function readMasks(
   const [count, , h, w] = masks.shape;
   const { maxBindingBytes } = (await runtime()).device.profile;
   const plane = height * width;
-  const together = Math.floor(maxBindingBytes / (plane * BYTES));
+  const together = Math.floor((maxBindingBytes - ALIGNMENT) / (plane * BYTES));
   const resized = (part: Tensor) => interpolate(part, { size: [height, width], mode: "bilinear" });
   if (count <= together) {
     const [logits, ...rest] = await readAll([resized(masks), ...others]) as Float32Array[];
