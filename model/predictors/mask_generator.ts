@@ -76,10 +76,10 @@ export interface GenerateOptions {
  *
  * @example All masks of an image, largest first
  * ```ts
- * import { AutomaticMaskGenerator, CONFIGS, initialise, Sam2 } from "./mod.ts";
+ * import { AutomaticMaskGenerator, CONFIGS, FlatParameters, Sam2 } from "./mod.ts";
  *
  * const model = new Sam2({ ...CONFIGS.nano, imageSize: 64 });
- * await initialise(model, 0); // or the weights of a checkpoint
+ * await FlatParameters.create(model); // random weights; loadWeights() puts others in their place
  * const generator = new AutomaticMaskGenerator(model, { pointsPerSide: 4, outputMode: "coco_rle" });
  * const image = { data: new Uint8Array(40 * 30 * 3), width: 40, height: 30 };
  * const masks = await generator.generate(image);

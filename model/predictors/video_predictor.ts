@@ -34,10 +34,10 @@ export interface RemovedObject {
  *
  * @example Tracking an object from a click
  * ```ts
- * import { arrayFrames, CONFIGS, initialise, Sam2, VideoPredictor } from "./mod.ts";
+ * import { arrayFrames, CONFIGS, FlatParameters, Sam2, VideoPredictor } from "./mod.ts";
  *
  * const model = new Sam2({ ...CONFIGS.nano, imageSize: 64 });
- * await initialise(model, 0); // or the weights of a checkpoint
+ * await FlatParameters.create(model); // random weights; loadWeights() puts others in their place
  * const frame = { data: new Uint8Array(40 * 30 * 3), width: 40, height: 30 };
  * const predictor = new VideoPredictor(model, arrayFrames([frame, frame, frame]));
  * await predictor.addPointsOrBox(0, 1, { points: [[20, 15]], labels: [1] });

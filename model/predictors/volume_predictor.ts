@@ -36,10 +36,10 @@ export interface VolumeLabels {
  *
  * @example An object from a box on the middle slice
  * ```ts
- * import { CONFIGS, initialise, Sam2, VolumePredictor } from "./mod.ts";
+ * import { CONFIGS, FlatParameters, Sam2, VolumePredictor } from "./mod.ts";
  *
  * const model = new Sam2({ ...CONFIGS.nano, imageSize: 64 });
- * await initialise(model, 0); // or the weights of a checkpoint
+ * await FlatParameters.create(model); // random weights; loadWeights() puts others in their place
  * const scan = { data: new Int16Array(5 * 32 * 32), shape: [5, 32, 32] as const };
  * const predictor = new VolumePredictor(model, scan);
  * await predictor.addPointsOrBox(2, 1, { box: [8, 8, 20, 24] });

@@ -91,10 +91,10 @@ export function promptLogits(decoded: Tensor): Tensor {
  *
  * @example A click, then a second one on the best mask of the first
  * ```ts
- * import { CONFIGS, ImagePredictor, initialise, Sam2 } from "./mod.ts";
+ * import { CONFIGS, FlatParameters, ImagePredictor, Sam2 } from "./mod.ts";
  *
  * const model = new Sam2({ ...CONFIGS.nano, imageSize: 64 });
- * await initialise(model, 0); // or the weights of a checkpoint
+ * await FlatParameters.create(model); // random weights; loadWeights() puts others in their place
  * const predictor = new ImagePredictor(model);
  * await predictor.setImage({ data: new Uint8Array(40 * 30 * 3), width: 40, height: 30 });
  * const first = await predictor.predict([{ points: [[20, 15]], labels: [1] }]);
