@@ -6,7 +6,7 @@ import {
   linear,
   matmul,
   mul,
-  read,
+  readAll,
   relu,
   type Tensor,
   tensor,
@@ -58,24 +58,40 @@ const CASES: readonly Case[] = [
 /** Sizes with whole vectors and without, and one that is cut into parts. */
 const SIZES: readonly [...Size, k: number][] = [[6, 12, K], [40, 36, K], [5, 7, K], [8, 12, 1100]];
 
+/** Products of one graph: as many as make their epilogue worth compiling on a CPU adapter. */
+const REPEATS = 3;
+
+const numel = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1);
+const make = (shape: number[], seed: number) => tensor(values(numel(shape), seed), shape);
+
+/** Plans `targets` for the schedule in force. */
+async function planOf(targets: Tensor[]) {
+  const graph = canonicalise(targets);
+  const profile = await activeProfile();
+  return makePlan({ graph, reads: targets.length, profile, alignment: 256, rules: heavyRules });
+}
+
 for (const schedule of SCHEDULES) {
   for (const { what, shape, fuse, expected } of CASES) {
     Deno.test(`matmul() and ${what} are fused when run on ${schedule}`, async () => {
       useSchedule(schedule);
       try {
-        for (const [m, n, k] of SIZES) {
-          const [a, b] = [values(m * k, 1), values(k * n, 2)];
-          const dims = shape(m, n);
-          const extra = values(dims.reduce((x, y) => x * y, 1), 3);
-          const product = matmul(tensor(a, [m, k]), tensor(b, [k, n]));
+        const sizes = Array.from({ length: REPEATS }, () => SIZES).flat();
+        const fused = sizes.map(([m, n, k], seed) => {
+          const [a, b, extra] = [make([m, k], seed), make([k, n], 50 + seed), make(shape(m, n), 9)];
           const wanted = Float64Array.from({ length: m * n }, (_, at) => {
             const [i, j] = [Math.floor(at / n), at % n];
             let sum = 0;
-            for (let q = 0; q < k; q++) sum += a[i * k + q] * b[q * n + j];
-            return expected(sum, extra, i, j, [m, n]);
+            for (let q = 0; q < k; q++) sum += a.host![i * k + q] * b.host![q * n + j];
+            return expected(sum, extra.host as Float32Array, i, j, [m, n]);
           });
-          close(await read(fuse(product, tensor(extra, dims))), wanted, 2e-5, `${m}x${k}x${n}`);
-        }
+          return { wanted, result: fuse(matmul(a, b), extra) };
+        });
+        const targets = fused.map(({ result }) => result);
+        const cut = sizes.filter(([, , k]) => k > K).length;
+        equal((await planOf(targets)).steps.length, sizes.length + cut);
+        const results = await readAll(targets);
+        results.forEach((result, i) => close(result, fused[i].wanted, 2e-5, `${sizes[i]}`));
       } finally {
         useSchedule(undefined);
       }
@@ -83,22 +99,32 @@ for (const schedule of SCHEDULES) {
   }
 }
 
+/** Layers of different sizes. */
+const layers = (count: number) =>
+  Array.from({ length: count }, (_, i) => {
+    const [rows, inputs, outputs] = [33 + i, 16 + 8 * (i % 3), 36 + 4 * i];
+    const [x, weight, bias] = [[rows, inputs], [outputs, inputs], [outputs]];
+    return relu(linear(make(x, 1), make(weight, 2), make(bias, 3)));
+  });
+
 Deno.test("linear() of different sizes shares its kernel on a CPU adapter", async () => {
   useSchedule("cpu");
   try {
-    const profile = await activeProfile();
-    const sources = new Set<string>();
-    for (const [rows, inputs, outputs] of [[40, 16, 36], [33, 64, 100]]) {
-      const [x, weight, bias] = [[rows, inputs], [outputs, inputs], [outputs]].map((shape) =>
-        tensor(values(shape.reduce((a, b) => a * b, 1), 1), shape)
-      );
-      const graph = canonicalise([relu(linear(x, weight, bias))]);
-      const plan = makePlan({ graph, reads: 1, profile, alignment: 256, rules: heavyRules });
-      equal(plan.steps.length, 1);
-      ok(plan.steps[0].kernel.sizes);
-      sources.add(plan.steps[0].kernel.source);
-    }
-    equal(sources.size, 1);
+    const { steps } = await planOf(layers(10));
+    equal(steps.length, 10);
+    equal(new Set(steps.map(({ kernel }) => kernel.source)).size, 1);
+    ok(steps.every(({ kernel }) => kernel.sizes));
+  } finally {
+    useSchedule(undefined);
+  }
+});
+
+Deno.test("an epilogue that occurs once stays apart on a CPU adapter only", async () => {
+  try {
+    useSchedule("cpu");
+    equal((await planOf(layers(1))).steps.length, 2);
+    useSchedule("gpu");
+    equal((await planOf(layers(1))).steps.length, 1);
   } finally {
     useSchedule(undefined);
   }

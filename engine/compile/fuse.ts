@@ -1,5 +1,6 @@
 /** Decides which nodes get buffers and kernels, and which are folded into the kernels that read them. */
 import type { Primitive } from "../attributes.ts";
+import { worthwhile } from "./epilogue_worth.ts";
 import type { Graph, GraphNode } from "./graph.ts";
 
 /**
@@ -112,11 +113,13 @@ function contextsOf(n: GraphNode, root: Root): number {
  * Chooses the roots of `graph`, in the order in which they run.
  *
  * @param takesEpilogue tells which primitives' kernels can compute an elementwise root in their store.
+ * @param frugal whether compiling takes long: epilogues that occur seldom then stay apart.
  */
 export function fuse(
   graph: Graph,
   maxBindings: number,
   takesEpilogue: (op: Primitive) => boolean,
+  frugal = false,
 ): Root[] {
   const limit = Math.min(maxBindings, 16) - 2;
   const roots: Root[] = [];
@@ -188,6 +191,7 @@ export function fuse(
     else visitHeavy(n);
   }
   attachEpilogues(graph, roots, uses, demanded, takesEpilogue);
+  if (frugal) detachRare(roots);
   return inRunOrder(roots);
 }
 
@@ -246,6 +250,17 @@ function attachEpilogues(
     if (candidates.length === 0) continue;
     const chosen = candidates.reduce((a, b) => a.index > b.index ? a : b);
     owner.get(chosen)!.epilogue = root;
+  }
+}
+
+/** Takes epilogues away from hand-written kernels where those would be compiled for little use. */
+function detachRare(roots: readonly Root[]): void {
+  const heavy = roots.filter(({ kind }) => kind === "heavy");
+  const kept = worthwhile(
+    heavy.flatMap((host) => host.epilogue ? [{ host, root: host.epilogue }] : []),
+  );
+  for (const host of heavy) {
+    if (host.epilogue && !kept.has(host.epilogue)) host.epilogue = undefined;
   }
 }
 

@@ -226,7 +226,7 @@ function lastUses(work: readonly Work[], graph: Graph): Map<string, number> {
 export function makePlan({ graph, reads, profile, alignment, rules }: PlanRequest): Plan {
   const takesEpilogue = (op: string) =>
     op === "sum" || op === "amax" || rules[op as keyof HeavyRules]?.epilogue === true;
-  const roots = fuse(graph, profile.maxBindings, takesEpilogue);
+  const roots = fuse(graph, profile.maxBindings, takesEpilogue, profile.class === "cpu");
   const work = roots.map((root) => lowerRoot(root, rules, profile));
   const lastUse = lastUses(work, graph);
   const memory = new Memory(graph, lastUse, alignment, profile.maxBindingBytes);
