@@ -137,6 +137,22 @@ Deno.test("VideoPredictor frees all of its GPU memory when it is closed", async 
   equal(counters.liveBytes, before);
 });
 
+Deno.test("VideoPredictor reads a frame again only where its features are gone", async () => {
+  const images = clip(4);
+  const count = async (cacheFrames: number) => {
+    const reads: number[] = [];
+    const read = (t: number) => images[(reads.push(t), t)];
+    const frames = { count: 4, width: 24, height: 20, read };
+    const predictor = new VideoPredictor(model, frames, { cacheFrames });
+    for (const frame of [0, 1, 0, 1]) await predictor.addPointsOrBox(frame, 1, click(6, 9));
+    await masksOf(predictor, { maxFrames: 1 });
+    await predictor.close();
+    return reads;
+  };
+  deepEqual(await count(2), [0, 1]);
+  deepEqual(await count(1), [0, 1, 0, 1, 0, 1]);
+});
+
 Deno.test("propagate() can be stopped, and goes on where it is asked to", async () => {
   const frames = arrayFrames(clip(6));
   const whole = new VideoPredictor(model, frames);
@@ -217,6 +233,7 @@ Deno.test("VideoPredictor refuses unusable videos, models and options", async ()
   throws(() => new VideoPredictor(model, none), /video of 0 frames/);
   throws(() => new VideoPredictor(model, frames, { keepFrames: -1 }), /keepFrames is -1/);
   throws(() => new VideoPredictor(model, frames, { fillHoleArea: NaN }), /fillHoleArea is NaN/);
+  throws(() => new VideoPredictor(model, frames, { cacheFrames: 0 }), /cacheFrames is 0/);
   const odd = { ...frames, read: () => picture(0, 10, 10) };
   const predictor = new VideoPredictor(model, odd);
   await rejects(predictor.addPointsOrBox(0, 1, click(1, 1)), /Frame 0 has 10 x 10 pixels/);

@@ -66,7 +66,8 @@ export function keepObjectsApart(logits: Float32Array, objects: number): void {
 
 /** Runs the model on frames for objects. */
 export class FrameTracker {
-  private cached: { readonly frame: number; readonly features: ImageFeatures } | undefined;
+  /** Features in GPU memory by frame; the one used longest ago comes first. */
+  private readonly cached = new Map<number, ImageFeatures>();
 
   /** A tracker that gives unused GPU memory to `leftovers`. */
   constructor(
@@ -157,24 +158,42 @@ export class FrameTracker {
     return { logits, scores };
   }
 
-  /** Frees the features of the latest frame. */
-  async clear(): Promise<void> {
-    if (this.cached) await dispose(this.cached.features.levels);
-    this.cached = undefined;
+  /** Starts reading a frame that will be asked for soon, where its features are not there yet. */
+  prepare(frame: number): void {
+    if (!this.cached.has(frame)) this.reader.prepare(frame);
   }
 
-  /** Features of a frame; those of the latest one stay in GPU memory. */
+  /** Frees the features of all frames. */
+  async clear(): Promise<void> {
+    await this.evict(0);
+  }
+
+  /** Features of a frame; those of the latest few stay in GPU memory. */
   private async features(frame: number): Promise<ImageFeatures> {
-    if (this.cached?.frame === frame) return this.cached.features;
+    const found = this.cached.get(frame);
+    if (found) {
+      this.cached.delete(frame);
+      this.cached.set(frame, found);
+      return found;
+    }
     const input = await this.reader.input(frame);
-    await this.clear();
+    await this.evict(this.options.cacheFrames - 1);
     const { levels, positions } = this.model.forwardImage(input);
     await evaluate(levels);
     // Fresh leaves, so that the graph of the encoder and the frame's pixels can go.
     const kept = levels.map((level) => leaf(level.storage!, level.shape));
     const features = { levels: kept, positions };
-    this.cached = { frame, features };
+    this.cached.set(frame, features);
     return features;
+  }
+
+  /** Frees features until those of `limit` frames are left. */
+  private async evict(limit: number): Promise<void> {
+    for (const [frame, { levels }] of this.cached) {
+      if (this.cached.size <= limit) return;
+      this.cached.delete(frame);
+      await dispose(levels);
+    }
   }
 
   private query(frame: number, reverse: boolean): SelectionQuery {

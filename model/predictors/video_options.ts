@@ -24,6 +24,8 @@ export interface VideoOptions {
    * frame that was never tracked. `Infinity` keeps everything, as the official predictor does.
    */
   readonly keepFrames?: number;
+  /** Latest frames whose features stay in GPU memory, so that they need not be encoded again; 4 by default. */
+  readonly cacheFrames?: number;
 }
 
 /** Clicks and a box on one object in one frame. */
@@ -95,6 +97,7 @@ export interface ResolvedOptions extends Required<VideoOptions> {
 }
 
 const KEEP_FRAMES = 16;
+const CACHE_FRAMES = 4;
 
 /** Frames that tracking looks back. */
 export function trackingReach(config: Sam2Config): number {
@@ -104,13 +107,17 @@ export function trackingReach(config: Sam2Config): number {
 
 /** Fills in the defaults. @throws {UserError} for numbers below 0. */
 export function resolveOptions(config: Sam2Config, options: VideoOptions): ResolvedOptions {
-  const { fillHoleArea = 0, keepFrames = KEEP_FRAMES } = options;
+  const { fillHoleArea = 0, keepFrames = KEEP_FRAMES, cacheFrames = CACHE_FRAMES } = options;
   for (const [name, value] of Object.entries({ fillHoleArea, keepFrames })) {
     if (!(value >= 0)) throw new UserError(`${name} is ${value}; it must not be below 0.`);
+  }
+  if (!Number.isInteger(cacheFrames) || cacheFrames < 1) {
+    throw new UserError(`cacheFrames is ${cacheFrames}; it must be a whole number from 1 on.`);
   }
   return {
     fillHoleArea,
     keepFrames,
+    cacheFrames,
     nonOverlapMasks: options.nonOverlapMasks ?? false,
     clearNonCondMemAroundInput: options.clearNonCondMemAroundInput ?? false,
     addAllFramesToCorrectAsCond: options.addAllFramesToCorrectAsCond ?? false,

@@ -360,7 +360,7 @@ export class VideoPredictor {
       others.forEach((object, i) => object.store(object.outputs, "tracked", frame, outputs[i]));
     }
     for (const object of objects) object.direction.set(frame, reverse);
-    if (next !== undefined) this.reader.prepare(next);
+    if (next !== undefined) this.tracker.prepare(next);
     const masks = await this.masksOf(frame, objects);
     const { keepFrames, reach } = this.options;
     if (reach < Infinity) {
