@@ -9,11 +9,11 @@ import {
   type Step,
   storage,
 } from "./kernel.ts";
-import { leftCode, rightCode } from "./matmul_cpu_loads.ts";
-import { type CpuTile, factors, leftForm, wideStores } from "./matmul_cpu_tile.ts";
+import { type Factor, leftCode, rightCode } from "./matmul_cpu_loads.ts";
+import { type CpuTile, factors, type LeftForm, leftForm, wideStores } from "./matmul_cpu_tile.ts";
 import { type Operand, type Parts, type Product, vectorLoads } from "./matmul_operand.ts";
 import { storeFunction } from "./matmul_store.ts";
-import { expand } from "./template.ts";
+import { expand, textOf } from "./template.ts";
 import source from "./matmul_cpu.wgsl" with { type: "text" };
 
 /** The right factor stays in cache while the rows pass, unless it is small and the left is not. */
@@ -113,8 +113,6 @@ export function cpuProduct(
   const guarded = k % tile.unit !== 0;
   const left = { contiguous: lhs.contiguous, vector: form !== "scalar", guarded };
   const right = { contiguous: rhs.contiguous, vector: vectorLoads(rhs, k, n), guarded };
-  const type = (vector: boolean) => vector ? "vec4f" : "f32";
-  const stores = tile.rows * tile.quads * (wide ? 1 : 4);
   const placement = place(product, tile, parts, profile.maxGrid);
   const [lhsBase, rhsBase] = [baseOf("lhs", lhs, product), baseOf("rhs", rhs, product)];
   const sizes: Sizes = {
@@ -130,42 +128,65 @@ export function cpuProduct(
     ...rhsBase.sizes,
     ...placement.sizes,
   };
-  const code = expand(source, {
-    bindings: [
-      storage(0, "lhs", type(left.vector)),
-      storage(1, "rhs", type(right.vector)),
-      storeFunction(epilogue, 2, wide ? 4 : 1, [
-        { stride: 1, size: product.n, code: "x" },
-        { stride: product.n, size: product.m, code: "y" },
-      ]),
-    ].join("\n"),
+  const stored = storeFunction(epilogue, 2, wide ? 4 : 1, [
+    { stride: 1, size: product.n, code: "x" },
+    { stride: product.n, size: product.m, code: "y" },
+  ]);
+  const base = ["let base = slice * sizes.outSize;", lhsBase.setup, rhsBase.setup];
+  const text = {
+    tile: { ...tile, count: 0 },
+    form,
+    left,
+    right,
+    wide,
+    stored,
+    plain: epilogue === IDENTITY,
     sizes: declareSizes(sizes),
-    L: tile.lanes,
-    NV: tile.quads,
-    MR: tile.rows,
-    KU: tile.unit,
-    decode: [
-      ...placement.decode,
-      "let base = slice * sizes.outSize;",
-      lhsBase.setup,
-      rhsBase.setup,
-    ],
-    lhs: leftCode(left, form, tile),
-    rhs: rightCode(right, tile),
-    storeRows: wide && tile.swapped ? 4 : 1,
-    storeLoop: stores > 32 || (stores > 4 && epilogue !== IDENTITY),
-    store: storeCode(tile, wide),
-  });
-  const schedule = `cpu ${tile.rows}x${4 * tile.lanes * tile.quads}${
-    tile.swapped ? " swapped" : ""
-  }`;
+    decode: [...placement.decode, ...base],
+  };
+  const columns = 4 * tile.lanes * tile.quads;
+  const schedule = `cpu ${tile.rows}x${columns}${tile.swapped ? " swapped" : ""}`;
   return {
     kernel: {
       label: `${product.label} ${schedule}`,
-      source: code,
+      source: textOf(`matmul ${JSON.stringify(text)}`, () => write(text)),
       grid: placement.grid,
       sizes,
     },
     args: [lhs.arg, rhs.arg, product.out, "epilogue"],
   };
+}
+
+/** Everything that tells one kernel's text from another's. */
+interface Text {
+  readonly tile: CpuTile;
+  readonly form: LeftForm;
+  readonly left: Factor;
+  readonly right: Factor;
+  /** Whether four neighbours of the result are stored at once. */
+  readonly wide: boolean;
+  readonly stored: string;
+  /** Whether what is stored is the sum itself. */
+  readonly plain: boolean;
+  readonly sizes: string;
+  readonly decode: readonly string[];
+}
+
+function write({ tile, form, left, right, wide, stored, plain, sizes, decode }: Text): string {
+  const type = (factor: Factor) => factor.vector ? "vec4f" : "f32";
+  const stores = tile.rows * tile.quads * (wide ? 1 : 4);
+  return expand(source, {
+    bindings: [storage(0, "lhs", type(left)), storage(1, "rhs", type(right)), stored].join("\n"),
+    sizes,
+    L: tile.lanes,
+    NV: tile.quads,
+    MR: tile.rows,
+    KU: tile.unit,
+    decode,
+    lhs: leftCode(left, form, tile),
+    rhs: rightCode(right, tile),
+    storeRows: wide && tile.swapped ? 4 : 1,
+    storeLoop: stores > 32 || (stores > 4 && !plain),
+    store: storeCode(tile, wide),
+  });
 }

@@ -27,3 +27,15 @@ export function expand(source: string, parameters: Record<string, unknown>): str
   if (!run) compiled.set(key, run = compile(source, names));
   return run(...Object.values(parameters));
 }
+
+const texts = new Map<string, string>();
+
+/**
+ * The text that `make` gives, made once for each `key`: a plan holds a thousand kernels of a few long
+ * texts, which would otherwise be written, kept and compared one by one.
+ */
+export function textOf(key: string, make: () => string): string {
+  let text = texts.get(key);
+  if (text === undefined) texts.set(key, text = make());
+  return text;
+}

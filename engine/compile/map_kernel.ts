@@ -206,9 +206,20 @@ export function epilogueOf(root: Root | undefined, host: GraphNode): PendingEpil
     const first = parseInt(kernel.source.slice(at + MARK.length));
     const called = [...variants.values()].filter(({ name }) => kernel.source.includes(`${name}(`));
     const text = functionsOf(root, host, first, called);
-    return { ...kernel, source: kernel.source.replace(`${MARK}${first}\n`, text) };
+    return { ...kernel, source: completed(kernel.source, `${MARK}${first}\n`, text) };
   };
   return { epilogue, leaves: bindings.leaves, finish };
+}
+
+const completedTexts = new Map<string, Map<string, string>>();
+
+/** `source` with `text` in place of `mark`; the same string for the same texts. */
+function completed(source: string, mark: string, text: string): string {
+  let texts = completedTexts.get(source);
+  if (!texts) completedTexts.set(source, texts = new Map());
+  let found = texts.get(text);
+  if (found === undefined) texts.set(text, found = source.replace(mark, text));
+  return found;
 }
 
 /** A function that an epilogue's code becomes, for values of one width and the same coordinates. */
