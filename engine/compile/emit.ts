@@ -69,17 +69,30 @@ export class Emitter {
     this.helpers = helpers;
   }
 
-  /** The statements that `result` depends on: coordinates are named before it is known who needs them. */
-  codeFor(result: string): string {
+  /**
+   * The statements that `result` depends on (coordinates are named before it is known who needs them),
+   * and the result: names are numbered anew, so that what was not needed leaves no trace.
+   */
+  codeFor(result: Value): { code: string; value: Value } {
     const kept: string[] = [];
-    const needed = new Set(result.match(/\w+/g));
+    const needed = new Set(result.code.match(/\w+/g));
     for (const statement of this.statements.toReversed()) {
       const [, name, code] = statement.match(/^let (\w+) = (.*)$/s)!;
       if (!needed.has(name)) continue;
       kept.push(statement);
       for (const word of code.match(/\w+/g)!) needed.add(word);
     }
-    return kept.toReversed().join("\n  ");
+    const numbers = new Map<string, string>();
+    const renumber = (text: string) =>
+      text.replace(/\bt\d+\b/g, (name) => {
+        const found = numbers.get(name) ?? `t${numbers.size}`;
+        numbers.set(name, found);
+        return found;
+      });
+    return {
+      code: renumber(kept.toReversed().join("\n  ")),
+      value: { ...result, code: renumber(result.code) },
+    };
   }
 
   /** Names an expression. */

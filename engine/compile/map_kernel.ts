@@ -146,14 +146,15 @@ export function mapKernel(
     const value = emitter.value(stored, flatIndex(stored, "f", width));
     return { accesses: emitter.accesses, result: { bindings, emitter, value } };
   });
-  const { bindings, emitter, value } = result;
+  const { bindings, emitter } = result;
+  const { code, value } = emitter.codeFor(result.value);
   const count = stored.size / width;
   const grid = grid1d(Math.ceil(count / WORKGROUP), profile.maxGrid);
   const type = width === 4 ? `vec4<${stored.dtype}>` : stored.dtype;
   const { declarations, statements, sizes } = numbers.finish(
     `if (i >= ${numbers.of(count, "threads")}) { return; }
   let f = i * ${width}u;
-  ${emitter.codeFor(value.code)}
+  ${code}
   ${piece}
   result[${width === 1 ? place : root.kind === "map" ? "i" : `(${place}) / 4u`}] = ${
       width === 4 ? widen(value, stored.dtype) : value.code
@@ -255,8 +256,9 @@ function functionsOf(
       for (const [leaf, access] of emitter.accesses) {
         if (accesses.get(leaf) !== "scalar") accesses.set(leaf, access);
       }
-      const code = `${emitter.codeFor(value.code)}
-  return ${width === 4 ? widen(value, "f32") : value.code};`;
+      const emitted = emitter.codeFor(value);
+      const code = `${emitted.code}
+  return ${width === 4 ? widen(emitted.value, "f32") : emitted.value.code};`;
       return functionOf(variant, width, code);
     });
     return { accesses, result: { bindings, functions, helpers } };

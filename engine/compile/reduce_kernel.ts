@@ -251,7 +251,8 @@ function reduceSource(op: Op, layout: Layout, body: Body, plan: Plan, epilogue: 
     : wide
     ? `vec4<f32>(${lowest})`
     : lowest;
-  const value = wide ? widen(body.value, "f32") : body.value.code;
+  const emitted = emitter.codeFor(body.value);
+  const value = wide ? widen(emitted.value, "f32") : emitted.value.code;
   const total = wide && !keptVector
     ? combine(op, combine(op, "acc.x", "acc.y"), combine(op, "acc.z", "acc.w"))
     : "acc";
@@ -264,7 +265,7 @@ function reduceSource(op: Op, layout: Layout, body: Body, plan: Plan, epilogue: 
   ${body.kept.join("\n  ")}
   var acc = ${start};
   ${openLoops(layout, body, plan)}
-    ${emitter.codeFor(body.value.code)}
+    ${emitted.code}
     acc = ${combine(op, "acc", value)};
   ${"}".repeat(body.loops.length)}
   let total = ${total};
@@ -283,7 +284,8 @@ ${entry(plan.workgroup)}
 }
 
 function argmaxSource(layout: Layout, body: Body, plan: Plan): Text {
-  const { bindings, numbers, emitter, value } = body;
+  const { bindings, numbers, emitter } = body;
+  const { code, value } = emitter.codeFor(body.value);
   const dim = layout.reduced[0];
   const loop = body.loops.length === 0
     ? `{ let c${dim} = 0u;`
@@ -294,7 +296,7 @@ function argmaxSource(layout: Layout, body: Body, plan: Plan): Text {
   var best = ${lowest};
   var at = 0u;
   ${loop}
-    ${emitter.codeFor(value.code)}
+    ${code}
     if (f32(${value.code}) > best) { best = f32(${value.code}); at = c${dim}; }
   }
   result[o] = at;`;
