@@ -9,6 +9,7 @@ export type BufferWindow = Storage & { readonly bytes: number };
 interface Recorded {
   readonly pipeline: GPUComputePipeline;
   readonly group: GPUBindGroup;
+  readonly sizes: GPUBindGroup | undefined;
   readonly grid: readonly [number, number, number];
 }
 
@@ -37,6 +38,7 @@ export class RecordedPass {
       this.dispatches.push({
         pipeline,
         group: runtime.bindGroup(layout, bound),
+        sizes: kernel.sizes && runtime.sizes.groupOf(kernel.sizes),
         grid: kernel.grid,
       });
     }
@@ -45,9 +47,10 @@ export class RecordedPass {
   /** Encodes all dispatches in one compute pass. */
   encode(encoder: GPUCommandEncoder): void {
     const pass = encoder.beginComputePass();
-    for (const { pipeline, group, grid } of this.dispatches) {
+    for (const { pipeline, group, sizes, grid } of this.dispatches) {
       pass.setPipeline(pipeline);
       pass.setBindGroup(0, group);
+      if (sizes) pass.setBindGroup(1, sizes);
       pass.dispatchWorkgroups(...grid);
     }
     pass.end();
