@@ -1,7 +1,9 @@
 /** A model of the smallest size with repeatable weights, and videos for it. */
+import { flatten, numel, reshape, slice, type Tensor, zeros } from "../engine/mod.ts";
 import { FlatParameters } from "../engine/optim/mod.ts";
 import { CONFIGS, type Sam2Config } from "../model/config.ts";
 import type { RgbImage } from "../model/sam2/image_transform.ts";
+import type { ImageFeatures } from "../model/sam2/sam2_image.ts";
 import { Sam2 } from "../model/sam2/sam2.ts";
 import { values } from "./close.ts";
 
@@ -30,6 +32,26 @@ const SMALLEST: Sam2Config = {
 /** The smallest model with random weights, in GPU memory. */
 export async function smallModel(changes: Partial<Sam2Config> = {}): Promise<Sam2> {
   const model = new Sam2({ ...SMALLEST, ...changes });
+  await FlatParameters.create(model, { seed: 3 });
+  return model;
+}
+
+/** A model that takes some pixels for features: 2,000 frames are soon tracked. */
+class WithoutEncoder extends Sam2 {
+  override forwardImage(images: Tensor): ImageFeatures {
+    const { dModel } = this.config;
+    const levels = [8, 4, 1].map((share, i) => {
+      const side = SIZE / (4 << i);
+      const shape = [1, dModel / share, side, side];
+      return reshape(slice(flatten(images, 0), 0, 0, numel(shape)), shape);
+    });
+    return { levels, positions: levels.map(({ shape }) => zeros([1, dModel, ...shape.slice(2)])) };
+  }
+}
+
+/** The smallest model without its image encoder, in GPU memory. */
+export async function modelWithoutEncoder(): Promise<Sam2> {
+  const model = new WithoutEncoder(SMALLEST);
   await FlatParameters.create(model, { seed: 3 });
   return model;
 }
