@@ -43,6 +43,7 @@ export interface RunConfig {
 /** The options that stand behind some of the fields. */
 const OPTIONS: Readonly<Record<string, string>> = {
   "train.batchLabelled": "--batch",
+  "train.batchUnlabelled": "--unlabelled-batch",
   "train.learningRate": "--lr",
   "train.method": "--method",
   "train.model": "--model",
@@ -66,9 +67,7 @@ export function differences(saved: RunConfig, here: RunConfig): string[] {
   const before = fields(saved), now = fields(here);
   const names = [...new Set([...before.keys(), ...now.keys()])];
   const changed = names.filter((name) => before.get(name) !== now.get(name));
-  // Both batches have one option.
-  const hidden = changed.includes("train.batchLabelled") ? "train.batchUnlabelled" : "";
-  return changed.filter((name) => name !== hidden).map((name) =>
+  return changed.map((name) =>
     `${OPTIONS[name] ?? name.replace(/^train\./, "")} is ${before.get(name) ?? "absent"} in the ` +
     `checkpoint and ${now.get(name) ?? "absent"} here`
   );

@@ -24,6 +24,7 @@ export interface TrainFlags {
   readonly steps?: number;
   readonly seed?: number;
   readonly batch?: number;
+  readonly unlabelledBatch?: number;
   readonly lr?: number;
   readonly spacing?: Spacing;
   readonly out?: string;
@@ -56,7 +57,7 @@ export const defaults: Choices = {
     seed: 0,
     steps: 40,
     batchLabelled: 4,
-    batchUnlabelled: 4,
+    batchUnlabelled: 2,
     learningRate: 2e-3,
     weightDecay: 0.01,
     clip: 1,
@@ -88,8 +89,13 @@ export function parseTrainFlags(args: readonly string[]): TrainFlags | undefined
     .option("--seed <n>", `seed of everything random (default: ${train.seed})`, wholeNumber(0))
     .option(
       "--batch <n>",
-      `labelled slices of a step, and unlabelled ones where the method takes any ` +
-        `(default: ${train.batchLabelled})`,
+      `labelled slices of a step (default: ${train.batchLabelled})`,
+      wholeNumber(1),
+    )
+    .option(
+      "--unlabelled-batch <n>",
+      `unlabelled slices of a step, each seen in three views ` +
+        `(default: ${train.batchUnlabelled})`,
       wholeNumber(1),
     )
     .option("--lr <x>", `learning rate (default: ${train.learningRate})`, decimal(0))
@@ -123,7 +129,7 @@ export function parseTrainFlags(args: readonly string[]): TrainFlags | undefined
 export function choose(base: Choices, flags: TrainFlags): Choices {
   const { data, train, schedule } = base;
   const method = flags.method ?? train.method;
-  const batch = flags.batch ?? train.batchLabelled;
+  const unlabelled = flags.unlabelledBatch ?? train.batchUnlabelled;
   return {
     data: {
       source: flags.data ?? data.source,
@@ -137,8 +143,8 @@ export function choose(base: Choices, flags: TrainFlags): Choices {
       size: flags.size ?? train.size,
       seed: flags.seed ?? train.seed,
       steps: flags.steps ?? train.steps,
-      batchLabelled: batch,
-      batchUnlabelled: method === "supervised" ? 0 : batch,
+      batchLabelled: flags.batch ?? train.batchLabelled,
+      batchUnlabelled: method === "supervised" ? 0 : unlabelled,
       learningRate: flags.lr ?? train.learningRate,
       sss: flags.sss ? sssConfig({ ...train.sss, ...flags.sss }) : train.sss,
     },
