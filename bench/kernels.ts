@@ -1,103 +1,259 @@
-/** Speed of the heavy kernels over shapes of SAM-2 and of SSS training. */
-import {
-  add,
-  constant,
-  conv2d,
-  gradients,
-  layerNorm,
-  matmul,
-  mul,
-  scaledDotProductAttention,
-  softmax,
-  sum,
-  type Tensor,
-} from "../engine/mod.ts";
-import type { Case } from "./timing.ts";
+/** `bench kernels`: the kernels of real plans, each by itself. */
+import { type AdapterProfile, type Runtime, runtime } from "../engine/mod.ts";
+import { activeProfile } from "../engine/evaluate.ts";
+import { type Timed, timeInRounds, type Timing } from "./clock.ts";
+import { takeInventory, type Work, type Workload } from "./inventory.ts";
+import { partsOf } from "./parts.ts";
+import { boundMs, type Peaks, peakWorks } from "./peak.ts";
+import { Replay, SharedMemory, type Window } from "./replay.ts";
+import type { Row } from "./report.ts";
+import { stepWorkload } from "./steps.ts";
 
-/** Values that are neither zero nor alike. */
-function data(shape: readonly number[]): Tensor {
-  const size = shape.reduce((a, b) => a * b, 1);
-  let state = 12345;
-  const values = Float32Array.from({ length: size }, () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state / 2 ** 32 - 0.5;
-  });
-  return constant(values, shape);
+/** Which kernels to measure, and how long. */
+export interface KernelOptions {
+  /** Pattern for the name, or for name, shape and pass. */
+  readonly only?: string;
+  /** Pattern for the names of the workloads whose plans are searched. */
+  readonly from?: string;
+  /** Kernels at most, those with the largest share of the workloads' time first; 0 for all. */
+  readonly top: number;
+  /** Kernels that take longer than this at the adapter's peaks are left out. */
+  readonly longest: number;
+  readonly rounds: number;
 }
 
-/** Forward and backward cases of a function whose forward pass costs `work`. */
-function both(
-  name: string,
-  inputs: readonly Tensor[],
-  f: (...inputs: Tensor[]) => Tensor,
-  work: number,
-  backwardWork: number,
-  unit: Case["unit"] = "GFLOP/s",
-): Case[] {
-  const out = f(...inputs);
-  const upstream = data(out.shape);
-  const grads = gradients(sum(mul(out, upstream)), inputs) as Tensor[];
-  const shape = inputs.map((x) => `[${x.shape}]`).join(" ");
-  return [
-    { name, shape, pass: "forward", outputs: [out], work, unit },
-    { name, shape, pass: "backward", outputs: grads, work: backwardWork, unit },
-  ];
+/** Sides of images whose plans are searched. */
+const SIZES = [256, 512, 1024];
+
+/** Rough time of a dispatch beside its work, for choosing kernels. */
+const DISPATCH_MS = 0.02;
+
+/** A pattern in which `*` stands for any text and `?` for a character; it fits the whole text. */
+export function glob(pattern: string): (text: string) => boolean {
+  const source = pattern.replaceAll(/[.+^${}()|[\]\\]/g, "\\$&").replaceAll("*", ".*")
+    .replaceAll("?", ".");
+  const expression = new RegExp(`^${source}$`);
+  return (text) => expression.test(text);
 }
 
-function matmulCase(m: number, k: number, n: number): Case[] {
-  const flops = 2 * m * k * n;
-  return both("matmul", [data([m, k]), data([k, n])], (a, b) => matmul(a, b), flops, 2 * flops);
+/** A workload, built when it is asked for. */
+export interface Candidate {
+  readonly name: string;
+  build(): Workload;
 }
 
-function convCase(
-  x: number[],
-  w: number[],
-  options: { stride?: number; padding?: number; groups?: number },
-) {
-  const { stride = 1, padding = 0 } = options;
-  const side = (n: number, k: number) => Math.floor((n + 2 * padding - k) / stride) + 1;
-  const flops = 2 * x[0] * side(x[2], w[2]) * side(x[3], w[3]) * w.reduce((a, b) => a * b, 1);
-  return both(
-    "conv2d",
-    [data(x), data(w)],
-    (a, b) => conv2d(a, b, undefined, options),
-    flops,
-    2 * flops,
+/** Everything that SAM-2 T and SSS training with `nano` run. */
+function candidates(): Candidate[] {
+  const parts = SIZES.flatMap((size) =>
+    (["encoder", "mask decoder", "memory attention", "memory encoder"] as const).map((part) => ({
+      name: `hiera_t ${part} ${size} px`,
+      build: () => partsOf("sam2.1_hiera_t", size, 1, [part])[0],
+    }))
   );
+  const steps = (["supervised", "sss"] as const).map((method) => ({
+    name: `nano ${method} step`,
+    build: () => stepWorkload({ method, size: 128, batch: 4, classes: 3 }),
+  }));
+  return [...parts, ...steps];
 }
 
-function attentionCase(heads: number, queries: number, keys: number, dim: number): Case[] {
-  const flops = 4 * heads * queries * keys * dim;
-  const inputs = [[1, heads, queries, dim], [1, heads, keys, dim], [1, heads, keys, dim]].map(data);
-  const f = (q: Tensor, k: Tensor, v: Tensor) => scaledDotProductAttention(q, k, v);
-  return both("attention", inputs, f, flops, 2.5 * flops);
+/** A kernel with how often each workload runs it. */
+export interface Counted {
+  readonly work: Work;
+  readonly counts: ReadonlyMap<string, number>;
 }
 
-/** All cases. Backward work counts what the gradients need, not what a kernel recomputes. */
-export function kernelCases(): Case[] {
-  const rows = data([4096, 768]);
-  const [weight, bias] = [data([768]), data([768])];
-  const bytes = rows.size * 8;
-  return [
-    ...matmulCase(1024, 1024, 1024),
-    ...matmulCase(4096, 96, 384),
-    ...matmulCase(256, 768, 768),
-    ...matmulCase(1024, 32, 96),
-    ...convCase([1, 64, 128, 128], [64, 64, 3, 3], { padding: 1 }),
-    ...convCase([4, 64, 32, 32], [64, 64, 3, 3], { padding: 1 }),
-    ...convCase([4, 3, 128, 128], [32, 3, 7, 7], { stride: 4, padding: 3 }),
-    ...convCase([4, 64, 8, 8], [64, 1, 7, 7], { padding: 3, groups: 64 }),
-    ...attentionCase(8, 1024, 1024, 32),
-    ...attentionCase(16, 64, 64, 32),
-    ...both("softmax", [rows], (x) => softmax(x, -1), bytes, 1.5 * bytes, "GB/s"),
-    ...both(
-      "layerNorm",
-      [rows, weight, bias],
-      (x, w, b) => layerNorm(x, w, b),
-      bytes,
-      1.5 * bytes,
-      "GB/s",
-    ),
-    ...both("elementwise", [rows], (x) => add(mul(x, x), x), bytes, 1.5 * bytes, "GB/s"),
-  ];
+/** Kernels of all workloads; equal ones are joined. */
+export function countWorks(
+  inventories: ReadonlyMap<string, { readonly works: readonly Work[] }>,
+): Counted[] {
+  const found = new Map<string, { work: Work; counts: Map<string, number> }>();
+  for (const [workload, { works }] of inventories) {
+    for (const work of works) {
+      const { name, shape, pass, schedule, flops, steps } = work;
+      // Of hand-written kernels, epilogues make many texts; generated ones are nothing but their text.
+      const text = flops > 0 ? "" : steps.map(({ kernel }) => kernel.source).join();
+      const key = [name, shape, pass, schedule, text].join("|");
+      const entry = found.get(key) ?? { work, counts: new Map<string, number>() };
+      entry.counts.set(workload, (entry.counts.get(workload) ?? 0) + 1);
+      found.set(key, entry);
+    }
+  }
+  return [...found.values()];
+}
+
+/** The costliest kernels of each workload in turn, until there are `top`. */
+export function choose(
+  all: readonly Counted[],
+  peaks: Peaks,
+  { only, top, longest }: Pick<KernelOptions, "only" | "top" | "longest">,
+): Counted[] {
+  const fits = only ? glob(only) : () => true;
+  const wanted = all.filter(({ work }) =>
+    (fits(work.name) || fits(`${work.name} ${work.shape} ${work.pass}`)) &&
+    boundMs(work, peaks) <= longest
+  );
+  const names = new Set(wanted.flatMap(({ counts }) => [...counts.keys()]));
+  const queues = [...names].map((name) => {
+    const cost = ({ work, counts }: Counted) =>
+      counts.get(name)! * (boundMs(work, peaks) + DISPATCH_MS * work.steps.length);
+    return wanted.filter(({ counts }) => counts.has(name)).sort((a, b) => cost(b) - cost(a));
+  });
+  const chosen = new Set<Counted>();
+  for (let rank = 0; queues.some((queue) => rank < queue.length); rank++) {
+    for (const queue of queues) {
+      if (rank < queue.length && (top === 0 || chosen.size < top)) chosen.add(queue[rank]);
+    }
+  }
+  return [...chosen];
+}
+
+/** Puts the operands of kernels into the shared memory; those that hold indices keep their values. */
+function placer(rt: Runtime, memory: SharedMemory): (work: Work) => Replay {
+  const own = new Map<string, Window>();
+  return ({ operands, steps }) => {
+    memory.reset();
+    const windows = operands.map(({ bytes, leaf }): Window => {
+      if (!leaf || leaf.dtype === "f32") return memory.take(bytes);
+      let window = own.get(`${leaf.id}`);
+      if (!window) {
+        const buffer = rt.createBuffer(bytes);
+        rt.device.gpu.queue.writeBuffer(buffer, 0, leaf.host as BufferSource);
+        own.set(`${leaf.id}`, window = { buffer, offset: 0, bytes });
+      }
+      return window;
+    });
+    const dispatches = steps.map(({ kernel, bindings }) => ({
+      kernel,
+      windows: bindings.map((b) => windows[b]),
+    }));
+    const used = memory.used;
+    return new Replay(rt, dispatches, () => memory.refresh(used));
+  };
+}
+
+function rowOf({ work, counts }: Counted, { first, steady, rounds }: Timing, peaks: Peaks): Row {
+  const { name, shape, pass, schedule, flops, bytes } = work;
+  const bound = boundMs(work, peaks);
+  return {
+    group: "kernels",
+    name,
+    shape,
+    pass,
+    ms: steady.ms,
+    cpu_ms: steady.cpuMs,
+    gflops: flops > 0 ? flops / steady.ms / 1e6 : null,
+    gbps: bytes / steady.ms / 1e6,
+    share: bound / steady.ms,
+    schedule,
+    peers: {},
+    details: {
+      compile_ms: Math.max(0, first.ms - steady.ms),
+      rounds,
+      dispatches: work.steps.length,
+      workloads: [...counts].map(([w, count]) => `${count} x ${w}`).join("; "),
+    },
+  };
+}
+
+/** Kernels of one op in one pass of one workload. */
+interface OpOfWorkload {
+  readonly workload: string;
+  readonly entries: { readonly entry: Counted; readonly row: Row | undefined }[];
+}
+
+/**
+ * Rates of an op over its measured shapes in a workload, weighted by their operations and counts, and
+ * how much of the op's operations these are.
+ */
+export function weighted(
+  all: readonly Counted[],
+  rows: ReadonlyMap<Counted, Row>,
+  peaks: Peaks,
+): Row[] {
+  const groups = new Map<string, OpOfWorkload>();
+  for (const entry of all) {
+    const { name, pass, flops } = entry.work;
+    for (const workload of flops > 0 ? entry.counts.keys() : []) {
+      const key = `${name}|${pass}|${workload}`;
+      const group = groups.get(key) ?? { workload, entries: [] };
+      group.entries.push({ entry, row: rows.get(entry) });
+      groups.set(key, group);
+    }
+  }
+  return [...groups.values()].flatMap((group) => weightedRow(group, peaks) ?? []);
+}
+
+function weightedRow({ workload, entries }: OpOfWorkload, peaks: Peaks): Row | undefined {
+  const measured = entries.flatMap(({ entry, row }) => row ? [{ entry, row }] : []);
+  if (measured.length < 2) return undefined;
+  const count = ({ counts }: Counted) => counts.get(workload)!;
+  const sum = (value: (row: Row) => number) =>
+    measured.reduce((total, { entry, row }) => total + count(entry) * value(row), 0);
+  const flopsOf = (list: readonly { entry: Counted }[]) =>
+    list.reduce((total, { entry }) => total + count(entry) * entry.work.flops, 0);
+  const ms = sum((row) => row.ms);
+  const gflops = flopsOf(measured) / ms / 1e6;
+  return {
+    ...measured[0].row,
+    shape: `${measured.length} of ${entries.length} shapes of ${workload}`,
+    ms,
+    cpu_ms: sum((row) => row.cpu_ms),
+    gflops,
+    gbps: null,
+    share: gflops / peaks.gflops,
+    schedule: null,
+    details: { calls: sum(() => 1), coverage: flopsOf(measured) / flopsOf(entries) },
+  };
+}
+
+/** What {@link benchKernels} found. */
+export interface KernelRows {
+  readonly rows: readonly Row[];
+  readonly peaks: Peaks;
+  /** Kernels that were left out, and why, in words. */
+  readonly note: string;
+}
+
+/** Measures the chosen kernels among each other and with the adapter's peaks. */
+export async function benchKernels(options: KernelOptions): Promise<KernelRows> {
+  const rt = await runtime();
+  const profile = await activeProfile();
+  const from = options.from ? glob(options.from) : () => true;
+  const workloads = candidates().filter(({ name }) => from(name));
+  return await measureKernels(rt, profile, workloads, options);
+}
+
+/** As {@link benchKernels}, of given workloads. */
+export async function measureKernels(
+  rt: Runtime,
+  profile: AdapterProfile,
+  workloads: readonly Candidate[],
+  options: KernelOptions,
+): Promise<KernelRows> {
+  const inventories = new Map(
+    workloads.map(({ name, build }) => [
+      name,
+      takeInventory(build(), profile, rt.device.offsetAlignment),
+    ]),
+  );
+  const peak = peakWorks(rt, profile);
+  const rough = await timeInRounds(peak.works, { rounds: 2 });
+  const all = countWorks(inventories);
+  const chosen = choose(all, peak.peaks(rough.map((t) => t.steady)), options);
+  const bytesOf = ({ work }: Counted) =>
+    SharedMemory.bytesOf(work.operands.map((o) => o.bytes), rt.device.offsetAlignment);
+  const memory = new SharedMemory(rt, Math.max(16, ...chosen.map(bytesOf)));
+  const place = placer(rt, memory);
+  const works: Timed[] = [...peak.works, ...chosen.map(({ work }) => place(work))];
+  const timings = await timeInRounds(works, { rounds: options.rounds });
+  memory.destroy();
+  peak.destroy();
+  if (rt.failure) throw rt.failure;
+  const peaks = peak.peaks(timings.slice(0, 2).map((t) => t.steady));
+  const rows = chosen.map((entry, i) => rowOf(entry, timings[i + 2], peaks));
+  const summary = weighted(all, new Map(chosen.map((entry, i) => [entry, rows[i]])), peaks);
+  const note =
+    `${chosen.length} of ${all.length} kernels; --top, --only, --from and --longest choose.`;
+  return { rows: [...rows, ...summary], peaks, note };
 }

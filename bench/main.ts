@@ -1,69 +1,92 @@
-/** `deno task bench`: how fast kernels and training steps run on this adapter. */
+/** `deno task bench`: how fast kernels, models and training steps run, and how fast others are. */
 import { device } from "../engine/mod.ts";
-import { writeFileAtomically } from "../engine/atomic_file.ts";
-import { cli, parseOptions, wholeNumber } from "../train/commands/cli.ts";
-import { kernelCases } from "./kernels.ts";
-import { type StepTiming, timeSteps } from "./step.ts";
-import { time, type Timing } from "./timing.ts";
+import { benchKernels } from "./kernels.ts";
+import { benchModel } from "./model.ts";
+import { type Job, parseRequest } from "./options.ts";
+import type { Peaks } from "./peak.ts";
+import { benchPeers, peerColumns } from "./peers.ts";
+import { type Column, COMMON, detail, rounded, type Row, table, writeReport } from "./report.ts";
+import { runStep } from "./step_command.ts";
 
-interface Flags {
-  readonly json?: string;
-  readonly only?: string;
-  readonly rounds: number;
-  readonly steps: number;
+/** What one part gives. */
+interface Outcome {
+  readonly rows: readonly Row[];
+  readonly peaks: Peaks;
+  /** Sentences about what was not measured. */
+  readonly notes: readonly string[];
 }
 
-function printKernels(rows: readonly Timing[]): void {
-  const line = (cells: readonly string[]) => {
-    const widths = [12, 44, 9, 11, 11, 20, 11];
-    console.log(cells.map((c, i) => i < 3 ? c.padEnd(widths[i]) : c.padStart(widths[i])).join(" "));
-  };
-  line(["kernel", "shapes", "pass", "ms", "CPU ms", "rate", "first ms"]);
-  for (const { name, shape, pass, ms, cpuMs, rate, unit, firstMs } of rows) {
-    const cells = [
-      ms.toFixed(2),
-      cpuMs.toFixed(2),
-      `${rate.toFixed(1)} ${unit}`,
-      firstMs.toFixed(0),
-    ];
-    line([name, shape, pass, ...cells]);
+async function outcomeOf({ group, options }: Job): Promise<Outcome> {
+  switch (group) {
+    case "kernels": {
+      const { note, ...found } = await benchKernels(options);
+      return { ...found, notes: [note] };
+    }
+    case "model": {
+      const { skipped, ...found } = await benchModel(options);
+      return { ...found, notes: skipped };
+    }
+    case "step":
+      return { ...await runStep(options), notes: [] };
+    case "peers":
+      return await benchPeers(options);
   }
 }
 
-function printSteps(rows: readonly StepTiming[]): void {
-  for (const row of rows) {
-    const parts = Object.entries(row.milliseconds).map(([part, ms]) =>
-      `${part} ${ms.toFixed(1)} ms`
-    );
-    const memory = `${(row.arenaBytes / 1e6).toFixed(1)} MB of intermediates`;
-    console.log(`${row.name}: ${parts.join(", ")}; ${row.dispatches} dispatches, ${memory}`);
-  }
+const megabytes = (name: string, title: string): Column => ({
+  title,
+  text: ({ details }) => typeof details[name] === "number" ? `${rounded(details[name] / 1e6)}` : "",
+});
+
+/** Columns after the common ones. Those without content are not shown. */
+function columnsOf(rows: readonly Row[]): Column[] {
+  return [
+    ...COMMON,
+    detail("host ms", "host_ms"),
+    detail("compile ms", "compile_ms"),
+    detail("first ms", "first_ms"),
+    detail("over steady ms", "over_steady_ms"),
+    megabytes("gpu_bytes", "GPU MB"),
+    megabytes("peak_gpu_bytes", "peak GPU MB"),
+    detail("kernels", "kernels"),
+    detail("dispatches", "dispatches"),
+    detail("submits", "submits"),
+    detail("new buffers", "buffers_created"),
+    detail("new bind groups", "bind_groups_created"),
+    ...peerColumns(rows),
+    { title: "schedule", text: (r) => r.schedule ?? "", left: true },
+  ];
 }
 
 /** Runs the benchmarks; returns the exit code. */
 export async function run(args: string[]): Promise<number> {
-  const program = cli("bench", "Times kernels, or the parts of a training step.")
-    .argument("[what]", '"kernels", "step" or, without, both')
-    .option("--only <text>", "only kernels whose name contains the text")
-    .option("--rounds <n>", "rounds of kernels; medians are shown", wholeNumber(1), 5)
-    .option("--steps <n>", "timed training steps", wholeNumber(1), 10)
-    .option("--json <file>", "also write the figures to a file");
-  const flags = parseOptions<Flags>(program, args);
-  if (!flags) return 0;
-  const what = program.args[0];
-  const { name } = await device();
-  console.log(`adapter: ${name}`);
-  const cases = what === "step"
-    ? []
-    : kernelCases().filter((c) => c.name.includes(flags.only ?? ""));
-  const rows = await time(cases, flags.rounds);
-  if (rows.length > 0) printKernels(rows);
-  const steps = what === "kernels" ? [] : await timeSteps(flags.steps);
-  printSteps(steps);
-  if (flags.json) {
-    const report = { adapter: name, date: new Date().toISOString(), rows, steps };
-    const text = new TextEncoder().encode(JSON.stringify(report, null, 1) + "\n");
-    await writeFileAtomically(flags.json, [text]);
+  const request = parseRequest(args);
+  if (!request) return 0;
+  const { name: adapter } = await device();
+  const load = () => Deno.loadavg()[0];
+  const before = load();
+  console.log(`adapter: ${adapter}; load of the machine: ${before.toFixed(1)}`);
+  const rows: Row[] = [];
+  let peaks: Peaks | undefined;
+  for (const job of request.jobs) {
+    const outcome = await outcomeOf(job);
+    ({ peaks } = outcome);
+    rows.push(...outcome.rows);
+    console.log(
+      `\n${job.group}: peaks ${rounded(peaks.gflops)} GFLOP/s, ${rounded(peaks.gbps)} GB/s`,
+    );
+    console.log(table(outcome.rows, columnsOf(outcome.rows)));
+    for (const note of outcome.notes) console.log(note);
+  }
+  if (request.json) {
+    const date = new Date().toISOString();
+    await writeReport(request.json, {
+      adapter,
+      date,
+      ...peaks && { peaks },
+      load: [before, load()],
+      rows,
+    });
   }
   return 0;
 }

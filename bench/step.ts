@@ -1,127 +1,208 @@
-/** Where the time of a training step goes. */
-import {
-  add,
-  gradients,
-  mean,
-  runtime,
-  square,
-  submit,
-  type Tensor,
-  tensor,
-} from "../engine/mod.ts";
-import { AdamW, FlatParameters } from "../engine/optim/mod.ts";
+/** `bench step`: where the time of a training step goes. */
+import { gradients, type Runtime, runtime, submit } from "../engine/mod.ts";
+import { activeProfile } from "../engine/evaluate.ts";
+import { AdamW, Ema, FlatParameters } from "../engine/optim/mod.ts";
 import { sssConfig } from "../model/sss/config.ts";
-import { CONFIGS } from "../model/config.ts";
-import { Sam2 } from "../model/sam2/sam2.ts";
 import { createPhantom } from "../train/data/phantom.ts";
-import { Trainer, type TrainOptions } from "../train/trainer.ts";
+import { type Method, Trainer } from "../train/trainer.ts";
+import { median, type Sample, stopwatch, submitted, type Timed, timeInRounds } from "./clock.ts";
+import { takeInventory } from "./inventory.ts";
+import { type Peaks, peakWorks } from "./peak.ts";
+import type { Row } from "./report.ts";
+import { buildStep, stepModels, type StepOptions, stepResults } from "./steps.ts";
+import { perRun, type Seen, Watch } from "./watch.ts";
 
-/** One timed piece of work. */
-export interface StepTiming {
-  readonly name: string;
-  /** Medians of the parts. */
-  readonly milliseconds: Readonly<Record<string, number>>;
-  readonly dispatches: number;
-  /** Bytes of GPU buffers alive afterwards. */
-  readonly arenaBytes: number;
+/** What to measure. */
+export interface StepBenchOptions {
+  /** Side of the images in pixels. */
+  readonly size: number;
+  /** Labelled images, and as many unlabelled ones. */
+  readonly batch: number;
+  readonly rounds: number;
 }
 
-const median = (values: number[]): number => values.sort((a, b) => a - b)[values.length >> 1];
+/** Steps before the timed ones: with and without memories, and the first searches for prompts. */
+const WARMUP = 4;
+/** Steps whose dispatches, submits and new buffers are counted. */
+const COUNTED = 2;
 
-/** Waits until the adapter has done all that was submitted. */
-async function settle(): Promise<void> {
-  await (await runtime()).device.gpu.queue.onSubmittedWorkDone();
-}
-
-async function timed(repeats: number, work: () => Promise<unknown>): Promise<number> {
-  await work();
-  await settle();
-  const samples: number[] = [];
-  for (let i = 0; i < repeats; i++) {
-    const start = performance.now();
-    await work();
-    await settle();
-    samples.push(performance.now() - start);
-  }
-  return median(samples);
-}
-
-/** The encoder of `nano` on four images: forward, backward, optimiser, and the host's share. */
-async function encoderStep(repeats: number): Promise<StepTiming> {
-  const rt = await runtime();
-  const model = new Sam2(CONFIGS.nano);
-  const flat = await FlatParameters.create(model);
-  const optimizer = await AdamW.create(flat, { weightDecay: 0.01, clipNorm: 1 });
-  const pixels = Float32Array.from({ length: 4 * 3 * 128 * 128 }, (_, i) => Math.sin(i * 0.37));
-  const build = () => {
-    const { levels } = model.image_encoder.forward(tensor(pixels, [4, 3, 128, 128]));
-    return levels.map((level) => mean(square(level))).reduce(add);
-  };
-  const withGradients = () => {
-    const loss = build();
-    return { loss, grads: gradients(loss, flat.trainable) };
-  };
-  const forward = await timed(repeats, async () => (await submit({ read: [build()] }))());
-  const before = rt.counters.dispatches;
-  let host = 0;
-  const both = await timed(repeats, async () => {
-    const start = performance.now();
-    const { loss, grads } = withGradients();
-    host = performance.now() - start;
-    await submit({ read: [loss], write: flat.gradientTargets(grads) });
-  });
-  const dispatches = (rt.counters.dispatches - before) / (repeats + 1);
-  const { grads } = withGradients();
-  const reached = grads.map((g: Tensor | undefined) => g !== undefined);
-  const optimiser = await timed(repeats, () => Promise.resolve(optimizer.update(0, reached)));
-  const milliseconds = { forward, backward: both - forward, optimiser, host };
-  const arenaBytes = rt.counters.liveBytes;
-  optimizer.destroy();
-  flat.destroy();
-  return { name: "encoder nano, 4 x 128 px", milliseconds, dispatches, arenaBytes };
-}
-
-/** A step of each method on the phantom, after the teacher has warmed up. */
-async function methodStep(method: TrainOptions["method"], repeats: number): Promise<StepTiming> {
-  const rt = await runtime();
-  const data = createPhantom({ train: 4, labeled: 2, validation: 1, test: 1 });
-  const trainer = await Trainer.create({
+/** A trainer on the phantom whose teacher is followed from the start. */
+async function makeTrainer(method: Method, size: number, batch: number): Promise<Trainer> {
+  const data = createPhantom({ size, train: 4, labeled: 2, validation: 1, test: 1 });
+  return await Trainer.create({
     method,
     model: "nano",
-    size: 128,
+    size,
     seed: 0,
     steps: 1000,
-    batchLabelled: 4,
-    batchUnlabelled: 4,
+    batchLabelled: batch,
+    batchUnlabelled: batch,
     learningRate: 1e-3,
     weightDecay: 0.01,
     clip: 1,
     sss: sssConfig({ teacherWarmup: 0 }),
   }, data);
-  for (let i = 0; i < 3; i++) await trainer.step();
-  const before = rt.counters.dispatches;
-  const totals: number[] = [];
-  const hosts: number[] = [];
-  for (let i = 0; i < repeats; i++) {
-    const { milliseconds: { total, host } } = await trainer.step();
-    totals.push(total);
-    hosts.push(host);
-  }
-  const milliseconds = { step: median(totals), host: median(hosts) };
-  const dispatches = (rt.counters.dispatches - before) / repeats;
+}
+
+/** Pieces of a step that run by themselves, on a model of their own. */
+interface Pieces {
+  readonly forward: Timed;
+  readonly both: Timed;
+  readonly optimiser: Timed;
+  /** Milliseconds of building and submitting the graph, of each run of `both`. */
+  readonly hostMs: number[];
+  readonly flops: { readonly forward: number; readonly both: number };
+  readonly kernels: number;
+  readonly free: () => void;
+}
+
+async function makePieces(rt: Runtime, options: StepOptions): Promise<Pieces> {
+  const models = stepModels(options);
+  const [student, teacher] = models;
+  const weights = await FlatParameters.create(student);
+  const optimizer = await AdamW.create(weights, { weightDecay: 0.01, clipNorm: 1 });
+  const ema = await Ema.create(weights);
+  ema.bind(teacher);
+  let step = 0;
+  const build = () => {
+    const graph = buildStep(models, options, step++);
+    const grads = gradients(graph.loss, weights.trainable);
+    const updates = [...graph.training.updates].map(([p, value]) => [value, p.storage!] as const);
+    return { graph, grads, write: [...weights.gradientTargets(grads), ...updates] };
+  };
+  const { graph, grads, write } = build();
+  const reached = grads.map((g) => g !== undefined);
+  const profile = await activeProfile();
+  const results = stepResults(graph);
+  const take = (backward: typeof results) =>
+    takeInventory({ name: "step", forward: results, backward }, profile, rt.device.offsetAlignment);
+  const whole = take(write.map(([t]) => t));
+  const hostMs: number[] = [];
   return {
-    name: `${method} step, nano`,
-    milliseconds,
-    dispatches,
-    arenaBytes: rt.counters.liveBytes,
+    forward: submitted(async () => {
+      const read = stepResults(buildStep(models, options, step++));
+      await (await submit({ read }))();
+    }),
+    both: submitted(async () => {
+      const start = performance.now();
+      const { graph, write } = build();
+      const finish = await submit({ read: stepResults(graph), write });
+      hostMs.push(performance.now() - start);
+      await finish();
+    }),
+    optimiser: submitted(() => {
+      optimizer.update(0, reached);
+      ema.update(0.99);
+    }),
+    hostMs,
+    flops: { forward: take([]).flops, both: whole.flops },
+    kernels: whole.kernels,
+    free: () => {
+      ema.destroy();
+      optimizer.destroy();
+      weights.destroy();
+    },
   };
 }
 
-/** Times the encoder's step and those of the three methods. */
-export async function timeSteps(repeats: number): Promise<StepTiming[]> {
-  const rows = [await encoderStep(repeats)];
-  for (const method of ["supervised", "fixmatch", "sss"] as const) {
-    rows.push(await methodStep(method, repeats));
-  }
-  return rows;
+const minus = (a: Sample, b: Sample): Sample => ({ ms: a.ms - b.ms, cpuMs: a.cpuMs - b.cpuMs });
+
+/** A row of the step's table without details. */
+function rowOf(base: Pick<Row, "name" | "shape">, pass: string, { ms, cpuMs }: Sample): Row {
+  return {
+    group: "step",
+    ...base,
+    pass,
+    ms,
+    cpu_ms: cpuMs,
+    gflops: null,
+    gbps: null,
+    share: null,
+    schedule: null,
+    peers: {},
+    details: {},
+  };
+}
+
+function withRate(row: Row, flops: number, peaks: Peaks): Row {
+  const gflops = flops / row.ms / 1e6;
+  return { ...row, gflops, share: gflops / peaks.gflops };
+}
+
+/** The trainer's own steps: the first one, and what later ones ask of the device. */
+interface RealStep {
+  readonly first: Sample;
+  readonly work: Timed;
+  readonly counts: ReturnType<typeof perRun>;
+  readonly seen: Seen;
+}
+
+async function realStep(method: Method, { size, batch }: StepBenchOptions): Promise<RealStep> {
+  const watch = new Watch(await runtime());
+  const trainer = await makeTrainer(method, size, batch);
+  const first = await stopwatch(() => trainer.step());
+  for (let i = 1; i < WARMUP; i++) await trainer.step();
+  const warm = watch.seen;
+  for (let i = 0; i < COUNTED; i++) await trainer.step();
+  const { seen } = watch;
+  watch.stop();
+  return {
+    first,
+    work: submitted(() => trainer.step()),
+    counts: perRun(warm, seen, COUNTED),
+    seen,
+  };
+}
+
+/**
+ * Measures the steps of one method: the trainer's own, and its pieces on a graph of the same kind.
+ * For exact bytes and first steps nothing else may have run in the process.
+ */
+export async function benchStep(
+  method: Method,
+  options: StepBenchOptions,
+): Promise<{ rows: Row[]; peaks: Peaks }> {
+  const { size, batch, rounds } = options;
+  const rt = await runtime();
+  const real = await realStep(method, options);
+  const peak = peakWorks(rt, await activeProfile());
+  const timings = await timeInRounds([...peak.works, real.work], { rounds });
+  const pieces = await makePieces(rt, { method, size, batch, classes: 3 });
+  const { forward, both, optimiser } = pieces;
+  const split = await timeInRounds([forward, both, optimiser], { rounds });
+  pieces.free();
+  peak.destroy();
+  if (rt.failure) throw rt.failure;
+  const peaks = peak.peaks(timings.slice(0, 2).map((t) => t.steady));
+  const { steady } = timings[2];
+  const [ahead, whole, update] = split.map((t) => t.steady);
+  const images = method === "supervised" ? `${batch}` : `${batch} + ${batch}`;
+  const base = { name: `nano ${method}`, shape: `${images} images of ${size} px` };
+  const host = median(pieces.hostMs.slice(1));
+  const step = withRate(rowOf(base, "step", steady), pieces.flops.both, peaks);
+  const behind = withRate(
+    rowOf(base, "backward", minus(whole, ahead)),
+    pieces.flops.both - pieces.flops.forward,
+    peaks,
+  );
+  const rows: Row[] = [
+    {
+      ...step,
+      details: {
+        ...real.counts,
+        peak_gpu_bytes: real.seen.peakBytes,
+        kernels: real.seen.pipelines,
+        kernels_of_graph: pieces.kernels,
+        host_ms: host,
+        host_share: host / steady.ms,
+        first_over_steady_ms: real.first.ms - steady.ms,
+      },
+    },
+    withRate(rowOf(base, "forward", ahead), pieces.flops.forward, peaks),
+    behind,
+    rowOf(base, "optimiser", update),
+    rowOf(base, "host", { ms: host, cpuMs: host }),
+    rowOf(base, "first step", real.first),
+  ];
+  return { rows, peaks };
 }

@@ -1,0 +1,169 @@
+/** `bench model`: the parts of SAM-2, forward and with all gradients. */
+import { gradients, runtime, type Storage, submit, type Tensor } from "../engine/mod.ts";
+import { activeProfile } from "../engine/evaluate.ts";
+import { FlatParameters } from "../engine/optim/mod.ts";
+import { Parameter } from "../engine/nn/mod.ts";
+import { median, submitted, type Timed, timeInRounds } from "./clock.ts";
+import { type Inventory, takeInventory } from "./inventory.ts";
+import { type Part, type PartName, partsOf } from "./parts.ts";
+import { type Peaks, peakWorks } from "./peak.ts";
+import type { Row } from "./report.ts";
+
+/** What to measure. */
+export interface ModelOptions {
+  /** Configurations, each with the sides of its images. */
+  readonly models: readonly { readonly config: string; readonly sizes: readonly number[] }[];
+  readonly parts: readonly PartName[];
+  readonly batch: number;
+  readonly rounds: number;
+}
+
+/** A part that is ready to run, and how long the host took over each run. */
+interface Ready {
+  readonly part: Part;
+  readonly pass: Row["pass"];
+  readonly work: Timed;
+  readonly hostMs: number[];
+  readonly inventory: Inventory;
+  readonly gpuBytes: number;
+}
+
+type Target = readonly [Tensor, Storage];
+
+/** Bytes that a plan needs: intermediates, uploads, leaves on the GPU and targets. */
+function bytesOf({ plan, leaves }: Inventory, targets: readonly Tensor[]): number {
+  const resident = leaves.filter((leaf) => leaf.storage || leaf.resident);
+  return [...resident, ...targets].reduce(
+    (sum, t) => sum + 4 * t.size,
+    plan.arenaBytes + plan.uploadBytes,
+  );
+}
+
+/** Both passes of a part, with memory for its parameters, their gradients and its results. */
+async function prepare(part: Part): Promise<{ ready: Ready[]; free: () => void }> {
+  const rt = await runtime();
+  const profile = await activeProfile();
+  const take = (forward: readonly Tensor[], backward: readonly Tensor[]) =>
+    takeInventory({ name: part.name, forward, backward }, profile, rt.device.offsetAlignment);
+  const { leaves } = take(part.forward, []);
+  const named = part.model.namedParameters().filter(([, p]) => leaves.includes(p));
+  const flat = await FlatParameters.create(named);
+  const own: GPUBuffer[] = [];
+  const store = (t: Tensor): Target => {
+    own.push(rt.createBuffer(4 * t.size));
+    return [t, { buffer: own[own.length - 1], offset: 0 }];
+  };
+  const outputs = part.forward.map(store);
+  const [lossStorage] = [store(part.backward[0])].map(([, storage]) => storage);
+  const builders: Record<string, () => readonly Target[]> = {
+    "forward": () => part.build().forward.map((t, i): Target => [t, outputs[i][1]]),
+    "forward+backward": () => {
+      const { loss } = part.build();
+      const grads = gradients(loss, flat.trainable);
+      return [[loss, lossStorage], ...flat.gradientTargets(grads)];
+    },
+  };
+  const ready = Object.entries(builders).map(([pass, build]): Ready => {
+    const hostMs: number[] = [];
+    const work = submitted(async () => {
+      const start = performance.now();
+      await submit({ write: build() });
+      hostMs.push(performance.now() - start);
+    });
+    const both = pass !== "forward";
+    const targets = build().map(([t]) => t);
+    const inventory = both ? take([targets[0]], targets.slice(1)) : take(targets, []);
+    return { part, pass, work, hostMs, inventory, gpuBytes: bytesOf(inventory, targets) };
+  });
+  const free = () => {
+    flat.destroy();
+    own.forEach((buffer) => rt.destroyBuffer(buffer));
+    for (const leaf of leaves) {
+      if (leaf instanceof Parameter || !leaf.resident || !leaf.storage) continue;
+      rt.destroyBuffer(leaf.storage.buffer);
+      leaf.storage = undefined;
+    }
+  };
+  return { ready, free };
+}
+
+/** Why a plan cannot run on this adapter, if it cannot. */
+function refusal({ plan }: Inventory, limit: number): string | undefined {
+  if (plan.arenaBytes <= limit) return undefined;
+  return `needs ${(plan.arenaBytes / 1e9).toFixed(2)} GB of intermediates in one buffer; ` +
+    `this adapter's largest has ${(limit / 1e9).toFixed(2)} GB`;
+}
+
+/** Measured parts, the adapter's peaks, and what was left out. */
+export interface ModelRows {
+  readonly rows: readonly Row[];
+  readonly peaks: Peaks;
+  readonly skipped: readonly string[];
+}
+
+/** Measures the parts of one configuration at one size, all in the same rounds. */
+async function measure(parts: readonly Part[], rounds: number): Promise<ModelRows> {
+  const rt = await runtime();
+  const peak = peakWorks(rt, await activeProfile());
+  const prepared = [];
+  for (const part of parts) prepared.push(await prepare(part));
+  const limit = rt.device.gpu.limits.maxBufferSize;
+  const all = prepared.flatMap(({ ready }) => ready);
+  const runnable = all.filter(({ inventory }) => !refusal(inventory, limit));
+  const timings = await timeInRounds([...peak.works, ...runnable.map((r) => r.work)], { rounds });
+  const peaks = peak.peaks(timings.slice(0, 2).map((t) => t.steady));
+  const rows = runnable.map((ready, i): Row => {
+    const { part, pass, inventory, gpuBytes } = ready;
+    const { first, steady, rounds } = timings[i + 2];
+    const gflops = inventory.flops / steady.ms / 1e6;
+    return {
+      group: "model",
+      name: part.name,
+      shape: part.shape,
+      pass,
+      ms: steady.ms,
+      cpu_ms: steady.cpuMs,
+      gflops,
+      gbps: null,
+      share: gflops / peaks.gflops,
+      schedule: null,
+      peers: {},
+      details: {
+        gpu_bytes: gpuBytes,
+        arena_bytes: inventory.plan.arenaBytes,
+        dispatches: inventory.plan.steps.length,
+        submits: 1,
+        kernels: inventory.kernels,
+        host_ms: median(ready.hostMs.slice(1)),
+        first_ms: first.ms,
+        rounds,
+      },
+    };
+  });
+  peak.destroy();
+  for (const { free } of prepared) free();
+  if (rt.failure) throw rt.failure;
+  const skipped = all.flatMap(({ part, pass, inventory }) => {
+    const reason = refusal(inventory, limit);
+    return reason ? [`${part.name}, ${pass}: ${reason}.`] : [];
+  });
+  return { rows, peaks, skipped };
+}
+
+/** Measures the parts of all configurations and sizes, one after the other. */
+export async function benchModel(
+  { models, parts, batch, rounds }: ModelOptions,
+): Promise<ModelRows> {
+  const rows: Row[] = [];
+  const skipped: string[] = [];
+  let peaks: Peaks = { gflops: 0, gbps: 0 };
+  for (const { config, sizes } of models) {
+    for (const size of sizes) {
+      const found = await measure(partsOf(config, size, batch, parts), rounds);
+      rows.push(...found.rows);
+      skipped.push(...found.skipped);
+      peaks = found.peaks;
+    }
+  }
+  return { rows, peaks, skipped };
+}

@@ -1,0 +1,188 @@
+/** The command line of `deno task bench`: each part with its options. */
+import { InvalidArgumentError } from "commander";
+import { UserError } from "../engine/mod.ts";
+import { cli, decimal, parseOptions, wholeNumber } from "../train/commands/cli.ts";
+import type { Method } from "../train/trainer.ts";
+import type { KernelOptions } from "./kernels.ts";
+import type { ModelOptions } from "./model.ts";
+import { configNamed, CONFIGURATIONS, type PartName, PARTS } from "./parts.ts";
+import { PEER_PARTS, type PeerPart } from "./peer_models.ts";
+import type { PeerOptions } from "./peers.ts";
+import type { StepCommandOptions } from "./step_command.ts";
+
+/** One part of the benchmark to run. */
+export type Job =
+  | { readonly group: "kernels"; readonly options: KernelOptions }
+  | { readonly group: "model"; readonly options: ModelOptions }
+  | { readonly group: "step"; readonly options: StepCommandOptions }
+  | { readonly group: "peers"; readonly options: PeerOptions };
+
+/** What the command line asks for. */
+export interface Request {
+  readonly jobs: readonly Job[];
+  /** File that the rows are written to. */
+  readonly json: string | undefined;
+}
+
+interface Shared {
+  readonly json?: string;
+  readonly rounds: number;
+}
+
+const METHODS: readonly Method[] = ["supervised", "fixmatch", "sss"];
+
+/** Sides of images where none are given. */
+const SIZE = { nano: 128, other: 256 };
+
+/** A comma-separated list of some of `known`. */
+function listOf<T extends string>(known: readonly T[]) {
+  return (text: string): T[] =>
+    text.split(",").map((name) => {
+      const found = known.find((k) => k === name.trim().replaceAll("_", " ") || k === name.trim());
+      if (!found) throw new InvalidArgumentError(`It must be some of ${known.join(", ")}.`);
+      return found;
+    });
+}
+
+function configList(text: string): string[] {
+  return text.split(",").map((name) => {
+    const found = configNamed(name.trim());
+    if (!found) {
+      throw new InvalidArgumentError(
+        `It must be some of ${Object.keys(CONFIGURATIONS).join(", ")}.`,
+      );
+    }
+    return found;
+  });
+}
+
+function sizeList(text: string): number[] {
+  return text.split(",").map((part) => {
+    const size = wholeNumber(32, 4096)(part);
+    if (size % 32 !== 0) throw new InvalidArgumentError("It must be multiples of 32.");
+    return size;
+  });
+}
+
+/** A command with the options that all parts have. */
+const program = (part: string, summary: string, rounds: number) =>
+  cli(`bench${part && ` ${part}`}`, summary)
+    .option("--rounds <n>", "timed rounds; medians are shown", wholeNumber(1), rounds)
+    .option("--json <file>", "also write the figures to a file");
+
+type Parser = (args: readonly string[]) => Request | undefined;
+
+const request = ({ json }: Shared, ...jobs: Job[]): Request => ({ jobs, json });
+
+function kernels(args: readonly string[]): Request | undefined {
+  const command = program("kernels", "Times the kernels of SAM-2 T and of SSS training.", 5)
+    .option("--only <glob>", "kernels whose name, or name, shape and pass, fit, as in 'conv*'")
+    .option("--from <glob>", "kernels of workloads whose names fit, as in 'hiera_t encoder 256*'")
+    .option("--top <n>", "as many kernels, the costliest first; 0 for all", wholeNumber(0), 48)
+    .option(
+      "--longest <ms>",
+      "only kernels that the peaks allow to be done in it",
+      decimal(0),
+      1000,
+    );
+  const flags = parseOptions<Shared & KernelOptions>(command, args);
+  return flags && request(flags, { group: "kernels", options: flags });
+}
+
+function model(args: readonly string[]): Request | undefined {
+  const command = program("model", "Times the parts of SAM-2, forward and with gradients.", 5)
+    .option("--config <names>", "configurations, as in nano,hiera_t", configList)
+    .option("--size <pixels>", "sides of the images, as in 256,512", sizeList)
+    .option("--part <names>", `some of ${PARTS.join(", ")}`, listOf(PARTS), [...PARTS])
+    .option("--batch <n>", "images at once", wholeNumber(1), 1);
+  const flags = parseOptions<
+    Shared & { config?: string[]; size?: number[]; part: PartName[]; batch: number }
+  >(command, args);
+  if (!flags) return undefined;
+  const { config = ["nano", "sam2.1_hiera_t"], size, part: parts, batch, rounds } = flags;
+  const models = config.map((name) => ({
+    config: name,
+    sizes: size ?? [name === "nano" ? SIZE.nano : SIZE.other],
+  }));
+  return request(flags, { group: "model", options: { models, parts, batch, rounds } });
+}
+
+function step(args: readonly string[]): Request | undefined {
+  const command = program("step", "Times training steps and their parts.", 7)
+    .option("--method <names>", `some of ${METHODS.join(", ")}`, listOf(METHODS), [
+      "supervised",
+      "sss",
+    ])
+    .option("--size <pixels>", "side of the images", (text) => sizeList(text)[0], SIZE.nano)
+    .option("--batch <n>", "labelled images, and as many unlabelled ones", wholeNumber(1), 4)
+    .option("--cold", "also first steps with an empty and a filled cache of kernels", false);
+  const flags = parseOptions<
+    Shared & { method: Method[]; size: number; batch: number; cold: boolean }
+  >(command, args);
+  if (!flags) return undefined;
+  const { method: methods, size, batch, rounds, cold } = flags;
+  return request(flags, { group: "step", options: { methods, size, batch, rounds, cold } });
+}
+
+function peers(args: readonly string[]): Request | undefined {
+  const command = program("peers", "Times the same work in other libraries.", 5)
+    .option("--only <glob>", "work whose name, or name and shape, fit")
+    .option("--models", "parts of SAM-2 instead of single ops", false)
+    .option("--config <names>", "configurations of the models", configList, ["sam2.1_hiera_t"])
+    .option("--size <pixels>", "sides of their images", sizeList, [SIZE.other])
+    .option("--part <names>", `some of ${PEER_PARTS.join(", ")}`, listOf(PEER_PARTS), [
+      ...PEER_PARTS,
+    ])
+    .option(
+      "--without <names>",
+      "peers to leave out, separated by commas",
+      (text) => text.split(","),
+      [],
+    );
+  const flags = parseOptions<Shared & PeerFlags>(command, args);
+  if (!flags) return undefined;
+  const { only, models, config: configs, size: sizes, part: parts, without, rounds } = flags;
+  const given = { ...only !== undefined && { only }, models, configs, sizes, parts };
+  return request(flags, { group: "peers", options: { ...given, without, rounds } });
+}
+
+interface PeerFlags {
+  readonly only?: string;
+  readonly models: boolean;
+  readonly config: string[];
+  readonly size: number[];
+  readonly part: PeerPart[];
+  readonly without: string[];
+}
+
+const PARSERS: Readonly<Record<string, Parser>> = { kernels, model, step, peers };
+
+/** Options of a part that is given none. */
+function defaults(parse: Parser, rounds: number | undefined): Job[] {
+  const own = rounds === undefined ? [] : ["--rounds", `${rounds}`];
+  return [...parse(own)!.jobs];
+}
+
+/**
+ * Parses the arguments of `deno task bench`.
+ *
+ * @returns what to run, or `undefined` where `--help` was asked for and printed.
+ * @throws {UserError} where an option or a part is unknown or has a wrong value.
+ */
+export function parseRequest(args: readonly string[]): Request | undefined {
+  const parser = PARSERS[args[0]];
+  if (parser) return parser(args.slice(1));
+  const parts = Object.keys(PARSERS).join(", ");
+  const command = cli("bench", `Times the engine. Parts: ${parts}; each has --help of its own.`)
+    .argument("[part]", "without it kernels, model and step run with their defaults")
+    .option("--rounds <n>", "timed rounds of each part", wholeNumber(1))
+    .option("--json <file>", "also write the figures to a file");
+  const flags = parseOptions<Partial<Shared>>(command, args);
+  if (!flags) return undefined;
+  const [unknown] = command.args;
+  if (unknown !== undefined) {
+    throw new UserError(`There is no benchmark "${unknown}"; the parts are ${parts}.`);
+  }
+  const jobs = [kernels, model, step].flatMap((parse) => defaults(parse, flags.rounds));
+  return { jobs, json: flags.json };
+}

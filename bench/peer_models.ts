@@ -1,0 +1,150 @@
+/** Parts of SAM-2 as work for peers: the same weights and inputs, forward and with all gradients. */
+import {
+  add,
+  constant,
+  gradients,
+  mean,
+  readAll,
+  runtime,
+  square,
+  type Storage,
+  submit,
+  type Tensor,
+} from "../engine/mod.ts";
+import { canonicalise } from "../engine/compile/graph.ts";
+import { activeProfile } from "../engine/evaluate.ts";
+import { FlatParameters } from "../engine/optim/mod.ts";
+import { Sam2 } from "../model/sam2/sam2.ts";
+import { submitted, type Timed } from "./clock.ts";
+import { takeInventory } from "./inventory.ts";
+import { CONFIGURATIONS } from "./parts.ts";
+import { numel } from "./peers/layout.ts";
+import { digest, type PeerModel, values } from "./peers/protocol.ts";
+
+/** Parts of the model that peers have. */
+export const PEER_PARTS = ["encoder", "memory attention"] as const;
+
+/** One of {@link PEER_PARTS}. */
+export type PeerPart = typeof PEER_PARTS[number];
+
+/** A part on this engine, and what a peer needs to do the same. */
+export interface ModelCase {
+  readonly name: string;
+  readonly shape: string;
+  /** Floating-point operations. */
+  readonly flops: number;
+  readonly work: PeerModel;
+  readonly engine: Timed;
+  /** What the peers' results are compared with. */
+  readonly digest: readonly number[];
+  readonly free: () => Promise<void>;
+}
+
+interface Parts {
+  readonly shapes: readonly (readonly number[])[];
+  build(inputs: readonly Tensor[]): readonly Tensor[];
+}
+
+/** The parts that peers have. Memories are as many as a frame has at most; pointers are left out. */
+function partsOf(model: Sam2, batch: number): Record<PeerPart, Parts> {
+  const { imageSize, dModel, memDim, numMaskmem } = model.config;
+  const tokens = (imageSize / 16) ** 2;
+  const memories = [batch, numMaskmem * tokens, memDim];
+  return {
+    "encoder": {
+      shapes: [[batch, 3, imageSize, imageSize]],
+      build: ([images]) => model.forwardImage(images).levels,
+    },
+    "memory attention": {
+      shapes: [[batch, tokens, dModel], [1, tokens, dModel], memories, memories],
+      build: ([features, place, memory, positions]) => [
+        model.memory_attention.forward(features, place, { memory, positions, pointerTokens: 0 }),
+      ],
+    },
+  };
+}
+
+/** Writes the parameters one after the other. */
+async function writeWeights(flat: FlatParameters): Promise<string> {
+  const path = await Deno.makeTempFile({ suffix: ".f32" });
+  const dict = await flat.stateDict();
+  using file = await Deno.open(path, { write: true });
+  const writer = file.writable.getWriter();
+  for (const { data } of dict.values()) {
+    await writer.write(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+  }
+  await writer.close();
+  return path;
+}
+
+/** Everything after another in one array. */
+function joined(arrays: readonly ArrayLike<number>[]): Float32Array {
+  const all = new Float32Array(arrays.reduce((n, a) => n + a.length, 0));
+  let at = 0;
+  for (const array of arrays) {
+    all.set(array, at);
+    at += array.length;
+  }
+  return all;
+}
+
+/** Prepares a part in both passes. */
+export async function modelCases(
+  config: string,
+  imageSize: number,
+  part: PeerPart,
+): Promise<ModelCase[]> {
+  const rt = await runtime();
+  const model = new Sam2({ ...CONFIGURATIONS[config], imageSize });
+  const { shapes, build } = partsOf(model, 1)[part];
+  const inputs = shapes.map((shape, i) => constant(values(i + 1, numel(shape)), shape));
+  const forward = () => build(inputs);
+  const loss = () => forward().map((x) => mean(square(x))).reduce(add);
+  const { leaves } = canonicalise(forward());
+  const named = model.namedParameters().filter(([, p]) => leaves.includes(p));
+  const flat = await FlatParameters.create(named);
+  const weights = await writeWeights(flat);
+  const keys = flat.segments.map(({ key, parameter: { shape } }) => ({ key, shape }));
+  const own: GPUBuffer[] = [];
+  const outputs = forward().map((x): Storage => {
+    own.push(rt.createBuffer(4 * x.size));
+    return { buffer: own[own.length - 1], offset: 0 };
+  });
+  const passes = {
+    "forward": {
+      read: forward,
+      write: () => forward().map((x, i) => [x, outputs[i]] as const),
+    },
+    "forward+backward": {
+      read: () => gradients(loss(), flat.trainable).map((g) => g!),
+      write: () => flat.gradientTargets(gradients(loss(), flat.trainable)),
+    },
+  };
+  const profile = await activeProfile();
+  const cases: ModelCase[] = [];
+  for (const [pass, { read, write }] of Object.entries(passes)) {
+    const workload = { name: part, forward: read(), backward: [] };
+    cases.push({
+      name: `${config} ${part} ${imageSize} px`,
+      shape: shapes.map((shape) => `[${shape}]`).join(" "),
+      flops: takeInventory(workload, profile, rt.device.offsetAlignment).flops,
+      work: {
+        part,
+        pass: pass as PeerModel["pass"],
+        shapes,
+        config: CONFIGURATIONS[config],
+        weights,
+        keys,
+      },
+      engine: submitted(() => submit({ write: write() })),
+      digest: digest(joined(await readAll(read()) as Float32Array[])),
+      free: async () => {
+        if (pass !== "forward+backward") return;
+        flat.destroy();
+        own.forEach((buffer) => rt.destroyBuffer(buffer));
+        await Deno.remove(weights);
+      },
+    });
+  }
+  return cases;
+}
