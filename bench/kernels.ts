@@ -52,7 +52,7 @@ function candidates(): Candidate[] {
   );
   const steps = (["supervised", "sss"] as const).map((method) => ({
     name: `nano ${method} step`,
-    build: () => stepWorkload({ method, size: 128, batch: 4, classes: 3 }),
+    build: () => stepWorkload({ method, size: 128, batch: 4, unlabelledBatch: 2, classes: 3 }),
   }));
   return [...parts, ...steps];
 }

@@ -114,14 +114,16 @@ function step(args: readonly string[]): Request | undefined {
       "sss",
     ])
     .option("--size <pixels>", "side of the images", (text) => sizeList(text)[0], SIZE.nano)
-    .option("--batch <n>", "labelled images, and as many unlabelled ones", wholeNumber(1), 4)
+    .option("--batch <n>", "labelled images", wholeNumber(1), 4)
+    .option("--unlabelled-batch <n>", "unlabelled images", wholeNumber(1), 2)
     .option("--cold", "also first steps with an empty and a filled cache of kernels", false);
   const flags = parseOptions<
-    Shared & { method: Method[]; size: number; batch: number; cold: boolean }
+    Shared & Omit<StepCommandOptions, "methods"> & { method: Method[] }
   >(command, args);
   if (!flags) return undefined;
-  const { method: methods, size, batch, rounds, cold } = flags;
-  return request(flags, { group: "step", options: { methods, size, batch, rounds, cold } });
+  const { method: methods, size, batch, unlabelledBatch, rounds, cold } = flags;
+  const options = { methods, size, batch, unlabelledBatch, rounds, cold };
+  return request(flags, { group: "step", options });
 }
 
 function peers(args: readonly string[]): Request | undefined {

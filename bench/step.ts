@@ -16,8 +16,10 @@ import { perRun, type Seen, Watch } from "./watch.ts";
 export interface StepBenchOptions {
   /** Side of the images in pixels. */
   readonly size: number;
-  /** Labelled images, and as many unlabelled ones. */
+  /** Labelled images. */
   readonly batch: number;
+  /** Unlabelled images, where the method uses them. */
+  readonly unlabelledBatch: number;
   readonly rounds: number;
 }
 
@@ -27,7 +29,10 @@ const WARMUP = 4;
 const COUNTED = 2;
 
 /** A trainer on the phantom whose teacher is followed from the start. */
-async function makeTrainer(method: Method, size: number, batch: number): Promise<Trainer> {
+async function makeTrainer(
+  method: Method,
+  { size, batch, unlabelledBatch }: StepBenchOptions,
+): Promise<Trainer> {
   const data = createPhantom({ size, train: 4, labeled: 2, validation: 1, test: 1 });
   return await Trainer.create({
     method,
@@ -36,7 +41,7 @@ async function makeTrainer(method: Method, size: number, batch: number): Promise
     seed: 0,
     steps: 1000,
     batchLabelled: batch,
-    batchUnlabelled: batch,
+    batchUnlabelled: method === "supervised" ? 0 : unlabelledBatch,
     learningRate: 1e-3,
     weightDecay: 0.01,
     clip: 1,
@@ -137,9 +142,9 @@ interface RealStep {
   readonly seen: Seen;
 }
 
-async function realStep(method: Method, { size, batch }: StepBenchOptions): Promise<RealStep> {
+async function realStep(method: Method, options: StepBenchOptions): Promise<RealStep> {
   const watch = new Watch(await runtime());
-  const trainer = await makeTrainer(method, size, batch);
+  const trainer = await makeTrainer(method, options);
   const first = await stopwatch(() => trainer.step());
   for (let i = 1; i < WARMUP; i++) await trainer.step();
   const warm = watch.seen;
@@ -162,12 +167,12 @@ export async function benchStep(
   method: Method,
   options: StepBenchOptions,
 ): Promise<{ rows: Row[]; peaks: Peaks }> {
-  const { size, batch, rounds } = options;
+  const { size, batch, unlabelledBatch, rounds } = options;
   const rt = await runtime();
   const real = await realStep(method, options);
   const peak = peakWorks(rt, await activeProfile());
   const timings = await timeInRounds([...peak.works, real.work], { rounds });
-  const pieces = await makePieces(rt, { method, size, batch, classes: 3 });
+  const pieces = await makePieces(rt, { method, size, batch, unlabelledBatch, classes: 3 });
   const { forward, both, optimiser } = pieces;
   const split = await timeInRounds([forward, both, optimiser], { rounds });
   pieces.free();
@@ -176,7 +181,7 @@ export async function benchStep(
   const peaks = peak.peaks(timings.slice(0, 2).map((t) => t.steady));
   const { steady } = timings[2];
   const [ahead, whole, update] = split.map((t) => t.steady);
-  const images = method === "supervised" ? `${batch}` : `${batch} + ${batch}`;
+  const images = method === "supervised" ? `${batch}` : `${batch} + ${unlabelledBatch}`;
   const base = { name: `nano ${method}`, shape: `${images} images of ${size} px` };
   const host = median(pieces.hostMs.slice(1));
   const step = withRate(rowOf(base, "step", steady), pieces.flops.both, peaks);

@@ -18,12 +18,19 @@ const LAUNCH = fileURLToPath(new URL("../train/launch.ts", import.meta.url));
 /** Runs the benchmark of one method in a new process and reads its report. */
 async function inChild(
   method: Method,
-  { size, batch, rounds }: StepBenchOptions,
+  { size, batch, unlabelledBatch, rounds }: StepBenchOptions,
   env: Record<string, string> = {},
 ): Promise<Report> {
   const file = await Deno.makeTempFile({ suffix: ".json" });
   try {
-    const options = { method, size, batch, rounds, json: file };
+    const options = {
+      method,
+      size,
+      batch,
+      "unlabelled-batch": unlabelledBatch,
+      rounds,
+      json: file,
+    };
     const flags = Object.entries(options).flatMap(([name, value]) => [`--${name}`, `${value}`]);
     const { code, stderr } = await new Deno.Command(Deno.execPath(), {
       args: ["run", "-A", LAUNCH, "bench/main.ts", "step", ...flags],

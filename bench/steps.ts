@@ -14,8 +14,10 @@ export interface StepOptions {
   readonly method: Method;
   /** Side of the images in pixels. */
   readonly size: number;
-  /** Labelled images, and as many unlabelled ones where the method uses them. */
+  /** Labelled images. */
   readonly batch: number;
+  /** Unlabelled images, where the method uses them. */
+  readonly unlabelledBatch: number;
   readonly classes: number;
 }
 
@@ -52,14 +54,16 @@ function banks({ config }: SssModel, classes: number): BankLeaves {
 /** The graph of step `step`, with memories and, where the method asks for them, PCSW's prompts. */
 export function buildStep(
   [student, teacher]: readonly [SssModel, SssModel],
-  { method, size, batch, classes }: StepOptions,
+  { method, size, batch, unlabelledBatch, classes }: StepOptions,
   step: number,
 ): StepGraph {
   const config = sssConfig();
   const sizes = { size, classes, draws: DRAWS, boxJitter: config.boxJitter };
-  const planes = Array.from({ length: batch }, () => noise(size * size).map((v) => v + 0.5));
-  const labels = planes.map(() => labelPlane(size, classes));
-  const verdicts = planes.map(() => ({
+  const plane = () => noise(size * size).map((v) => v + 0.5);
+  const images = Array.from({ length: batch }, plane);
+  const labels = images.map(() => labelPlane(size, classes));
+  const others = Array.from({ length: unlabelledBatch }, plane);
+  const verdicts = others.map(() => ({
     weight: new Uint8Array(classes * size * size).fill(1),
     kept: new Uint8Array(classes * size * size).fill(1),
     points: Array.from({ length: classes }, () => [size / 2, size / 2] as const),
@@ -70,10 +74,10 @@ export function buildStep(
     teacher,
     config,
     method,
-    labelled: labelledInputs({ images: planes, labels }, sizes, 0, step),
+    labelled: labelledInputs({ images, labels }, sizes, 0, step),
     unlabelled: method === "supervised"
       ? undefined
-      : unlabelledInputs(planes, pseudo, sizes, 0, step),
+      : unlabelledInputs(others, pseudo, sizes, 0, step),
     banks: banks(student, classes),
     lambda: scalar(1),
   });

@@ -24,7 +24,8 @@ Deno.test("parseRequest() gives each part its options when they are set", () => 
     { config: "tiny", sizes: [64, 96] },
   ]);
   const step = job("step", "--method fixmatch --size 32 --batch 2 --cold").options;
-  deepEqual(step, { methods: ["fixmatch"], size: 32, batch: 2, rounds: 7, cold: true });
+  const batches = { batch: 2, unlabelledBatch: 2 };
+  deepEqual(step, { methods: ["fixmatch"], size: 32, ...batches, rounds: 7, cold: true });
   const peers = job("peers", "--models --config nano --without jax,ort").options;
   deepEqual([peers.models, peers.configs, peers.without], [true, ["nano"], ["jax", "ort"]]);
 });

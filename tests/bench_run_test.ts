@@ -57,7 +57,7 @@ Deno.test("takeInventory() plans parts of SAM-2 and training steps when nothing 
   const bytes = (await runtime()).counters.liveBytes;
   for (const part of partsOf("tiny", 64)) ok((await inventory(part)).flops > 1e5, part.name);
   for (const method of ["supervised", "sss"] as const) {
-    const workload = stepWorkload({ method, size: 32, batch: 1, classes: 2 });
+    const workload = stepWorkload({ method, size: 32, batch: 1, unlabelledBatch: 1, classes: 2 });
     const passes = new Set((await inventory(workload)).works.map(({ pass }) => pass));
     deepEqual([...passes], ["forward", "backward"]);
   }
@@ -107,7 +107,12 @@ Deno.test("bench model writes rows of both passes when a file is asked for", asy
 });
 
 Deno.test("benchStep() splits a step and creates nothing when it is steady", async () => {
-  const { rows } = await benchStep("supervised", { size: 32, batch: 2, rounds: 1 });
+  const { rows } = await benchStep("supervised", {
+    size: 32,
+    batch: 2,
+    unlabelledBatch: 2,
+    rounds: 1,
+  });
   const passes = ["step", "forward", "backward", "optimiser", "host", "first step"];
   deepEqual(rows.map(({ pass }) => pass), passes);
   const { details } = rows[0];
