@@ -283,9 +283,9 @@ export class Executable {
     runtime.device.gpu.queue.submit([encoder.finish()]);
     runtime.counters.submits++;
     if (!staging) return () => Promise.resolve([]);
-    const mapped = staging.mapAsync(GPUMapMode.READ, 0, total);
     return async () => {
-      await mapped;
+      // Not before the values are asked for: on CPU adapters this call waits for the work itself.
+      await staging.mapAsync(GPUMapMode.READ, 0, total);
       if (runtime.failure) throw runtime.failure;
       const bytes = staging.getMappedRange(0, total);
       const values = reads.map((t, i) => {

@@ -3,11 +3,13 @@ import {
   gradients,
   mean,
   mseLoss,
+  mul,
   relu,
   runtime,
   submit,
   type Tensor,
   tensor,
+  useSchedule,
 } from "../engine/mod.ts";
 import { Conv2d, Module } from "../engine/nn/mod.ts";
 import { AdamW, FlatParameters } from "../engine/optim/mod.ts";
@@ -48,4 +50,19 @@ Deno.test(`training keeps GPU memory flat when it runs ${STEPS} steps`, async ()
   assert.ok(losses[STEPS - 1] < losses[0] / 2, `${losses[0]} to ${losses[STEPS - 1]}`);
   optimizer.destroy();
   flat.destroy();
+});
+
+Deno.test("submit() takes new values of leaves when a request comes again", async () => {
+  const x = tensor(Float32Array.of(1, 2, 3), [3]);
+  const request = { read: [mul(x, 2)] };
+  const values = async () => (await (await submit(request))())[0];
+  assert.deepStrictEqual(await values(), Float32Array.of(2, 4, 6));
+  x.host = Float32Array.of(5, 6, 7);
+  assert.deepStrictEqual(await values(), Float32Array.of(10, 12, 14));
+  useSchedule("gpu");
+  try {
+    assert.deepStrictEqual(await values(), Float32Array.of(10, 12, 14));
+  } finally {
+    useSchedule(undefined);
+  }
 });

@@ -1,13 +1,5 @@
 /** Training of SSS and its baselines: one loop, so that only the unlabelled half differs. */
-import {
-  gradients,
-  runtime,
-  scalar,
-  type Storage,
-  submit,
-  type Tensor,
-  tensor,
-} from "../engine/mod.ts";
+import { runtime, scalar, tensor } from "../engine/mod.ts";
 import { AdamW, cosine, Ema, emaDecay, FlatParameters } from "../engine/optim/mod.ts";
 import type { StoredTensor } from "../engine/safetensors.ts";
 import { CONFIGS, type Sam2Config } from "../model/config.ts";
@@ -21,8 +13,9 @@ import { MemoryBanks, type MemorySizes } from "./memory_banks.ts";
 import { PseudoCache } from "./pseudo_cache.ts";
 import { Sampler } from "./sampler.ts";
 import { poolSlices, type SlicePool } from "./slices.ts";
-import { type BankLeaves, type StepGraph, stepGraph } from "./step_graph.ts";
+import type { BankLeaves } from "./step_graph.ts";
 import { labelledInputs, type StepSizes, unlabelledInputs } from "./step_inputs.ts";
+import { type StepLeaves, StepProgram } from "./step_program.ts";
 
 /** How unlabelled images are used. */
 export type Method = "sss" | "supervised" | "fixmatch";
@@ -96,6 +89,7 @@ export class Trainer {
   private readonly labelledSampler: Sampler;
   private readonly unlabelledSampler: Sampler | undefined;
   private readonly schedule: (step: number) => number;
+  private readonly program: StepProgram;
 
   private constructor(
     private readonly options: TrainOptions,
@@ -116,6 +110,8 @@ export class Trainer {
       : new Sampler(unlabelled.images.length, batchUnlabelled, seed, "unlabelled");
     const warmup = Math.round(WARMUP * steps);
     this.schedule = cosine({ steps, warmup, final: FINAL_RATE });
+    const { method } = options;
+    this.program = new StepProgram({ student, teacher, config: sss, method }, weights);
   }
 
   /** Reads the training slices and makes a model at step 0. */
@@ -153,23 +149,18 @@ export class Trainer {
   async step(): Promise<StepReport> {
     const start = performance.now();
     const step = this.done;
-    const graph = await this.build(step);
-    const names = Object.keys(graph.terms);
+    const leaves = await this.leaves(step);
     const host = performance.now();
-    const { finish, reached } = await this.submitStep(graph, names);
+    const { finish, reached } = await this.program.run(leaves);
     const learningRate = this.options.learningRate * this.schedule(step);
     this.optimizer.update(learningRate, reached);
     this.ema.update(this.decay(step));
     const hostMs = performance.now() - host;
-    const values = await finish() as Float32Array[];
-    const [total, ...rest] = values;
-    const terms = rest.slice(0, names.length).map((v) => v[0]);
-    const [memories, embeddings, ious] = rest.slice(names.length);
+    const { losses, memories, embeddings, ious } = await finish();
     this.banks.offer(memories, embeddings, ious);
     this.done = step + 1;
-    const losses = { loss: total[0], ...Object.fromEntries(names.map((n, i) => [n, terms[i]])) };
     const { batchLabelled, batchUnlabelled } = this.options;
-    const images = batchLabelled + ("unlabelled" in graph.terms ? 3 * batchUnlabelled : 0);
+    const images = batchLabelled + (leaves.unlabelled ? 3 * batchUnlabelled : 0);
     const milliseconds = { total: performance.now() - start, host: hostMs };
     return { step: this.done, losses, images, learningRate, milliseconds };
   }
@@ -191,7 +182,7 @@ export class Trainer {
     return Math.floor(sss.teacherWarmup * steps);
   }
 
-  private async build(step: number): Promise<StepGraph> {
+  private async leaves(step: number): Promise<StepLeaves> {
     const { method, seed, sss } = this.options;
     const chosen = this.labelledSampler.indices(step);
     const batch = {
@@ -204,30 +195,12 @@ export class Trainer {
       ? await this.pseudo.get(slices, step, this.teacher)
       : undefined;
     const images = slices.map((i) => this.unlabelled.images[i]);
-    const { student, teacher } = this;
-    return stepGraph({
-      student,
-      teacher,
-      config: sss,
-      method,
+    return {
       labelled: labelledInputs(batch, this.sizes(), seed, step),
       unlabelled: follow ? unlabelledInputs(images, pseudo, this.sizes(), seed, step) : undefined,
       banks: this.remembers(step) ? this.bankLeaves() : undefined,
       lambda: scalar(unlabelledWeight(sss, step)),
-    });
-  }
-
-  private async submitStep(graph: StepGraph, names: readonly string[]) {
-    const grads = gradients(graph.loss, this.weights.trainable);
-    const buffers = [...graph.training.updates].map(
-      ([parameter, value]): readonly [Tensor, Storage] => [value, parameter.storage!],
-    );
-    const terms = names.map((name) => graph.terms[name]);
-    const finish = await submit({
-      read: [graph.loss, ...terms, graph.memories, graph.embeddings, graph.ious],
-      write: [...this.weights.gradientTargets(grads), ...buffers],
-    });
-    return { finish, reached: grads.map((g) => g !== undefined) };
+    };
   }
 
   /** Half of the steps go without memories, as the first slice of every test volume has to. */

@@ -1,0 +1,100 @@
+/** The graphs of training steps with their gradients: built once for each form, run on new values. */
+import { gradients, type Request, type Storage, submit, Tensor } from "../engine/mod.ts";
+import type { FlatParameters } from "../engine/optim/mod.ts";
+import { stepGraph, type StepParts } from "./step_graph.ts";
+
+/** What changes from step to step: leaves with host values. */
+export type StepLeaves = Pick<StepParts, "labelled" | "unlabelled" | "banks" | "lambda">;
+
+/** A step that has been submitted. */
+export interface RunningStep {
+  /** Waits for the adapter. */
+  finish(): Promise<StepValues>;
+  /** Which of the trainable parameters have a gradient. */
+  readonly reached: readonly boolean[];
+}
+
+/** What a step computed. */
+export interface StepValues {
+  /** The whole loss, as `loss`, and its terms. */
+  readonly losses: Record<string, number>;
+  /** As in the step's graph. */
+  readonly memories: Float32Array;
+  readonly embeddings: Float32Array;
+  readonly ious: Float32Array;
+}
+
+interface Recorded {
+  readonly leaves: StepLeaves;
+  readonly request: Request;
+  readonly names: readonly string[];
+  readonly reached: readonly boolean[];
+}
+
+/** Builds, differentiates and runs steps. */
+export class StepProgram {
+  private readonly recorded = new Map<string, Recorded>();
+
+  constructor(
+    private readonly parts: Omit<StepParts, keyof StepLeaves>,
+    private readonly weights: FlatParameters,
+  ) {}
+
+  /** Starts a step; its gradients and running statistics end up in the weights' buffers. */
+  async run(leaves: StepLeaves): Promise<RunningStep> {
+    const form = formOf(leaves);
+    let step = this.recorded.get(form);
+    if (step) refill(step.leaves, leaves);
+    else this.recorded.set(form, step = this.record(leaves));
+    const { request, names, reached } = step;
+    const finish = await submit(request);
+    return {
+      reached,
+      finish: async () => {
+        const values = await finish() as Float32Array[];
+        const [memories, embeddings, ious] = values.slice(names.length);
+        const losses = Object.fromEntries(names.map((name, i) => [name, values[i][0]]));
+        return { losses, memories, embeddings, ious };
+      },
+    };
+  }
+
+  private record(leaves: StepLeaves): Recorded {
+    const { loss, terms, training, memories, embeddings, ious } = stepGraph({
+      ...this.parts,
+      ...leaves,
+    });
+    const grads = gradients(loss, this.weights.trainable);
+    const statistics = [...training.updates].map(
+      ([parameter, value]): readonly [Tensor, Storage] => [value, parameter.storage!],
+    );
+    return {
+      leaves,
+      names: ["loss", ...Object.keys(terms)],
+      reached: grads.map((g) => g !== undefined),
+      request: {
+        read: [loss, ...Object.values(terms), memories, embeddings, ious],
+        write: [...this.weights.gradientTargets(grads), ...statistics],
+      },
+    };
+  }
+}
+
+/** The shapes of all leaves: steps of one form have one graph. */
+function formOf(leaves: unknown): string {
+  if (leaves instanceof Tensor) return `${leaves.shape}`;
+  if (typeof leaves !== "object" || leaves === null) return "";
+  const parts = Object.entries(leaves).filter(([, part]) => part !== undefined);
+  return `{${parts.map(([name, part]) => `${name}:${formOf(part)}`)}}`;
+}
+
+/** Gives recorded leaves the values of new ones of the same form. */
+function refill(recorded: unknown, values: unknown): void {
+  if (recorded instanceof Tensor) {
+    recorded.host = (values as Tensor).host;
+  } else if (typeof recorded === "object" && recorded !== null) {
+    for (const [name, part] of Object.entries(recorded)) {
+      refill(part, (values as Record<string, unknown>)[name]);
+    }
+  }
+}
