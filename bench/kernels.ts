@@ -1,5 +1,5 @@
 /** `bench kernels`: the kernels of real plans, each by itself. */
-import { type AdapterProfile, type Runtime, runtime } from "../engine/mod.ts";
+import { type AdapterProfile, type Runtime, runtime, UserError } from "../engine/mod.ts";
 import { activeProfile } from "../engine/evaluate.ts";
 import { type Timed, timeInRounds, type Timing } from "./clock.ts";
 import { takeInventory, type Work, type Workload } from "./inventory.ts";
@@ -241,6 +241,11 @@ export async function measureKernels(
   const rough = await timeInRounds(peak.works, { rounds: 2 });
   const all = countWorks(inventories);
   const chosen = choose(all, peak.peaks(rough.map((t) => t.steady)), options);
+  if (chosen.length === 0) {
+    throw new UserError(
+      "No kernel fits; --only, --from and --longest choose among those of plans.",
+    );
+  }
   const bytesOf = ({ work }: Counted) =>
     SharedMemory.bytesOf(work.operands.map((o) => o.bytes), rt.device.offsetAlignment);
   const memory = new SharedMemory(rt, Math.max(16, ...chosen.map(bytesOf)));

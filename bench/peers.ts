@@ -1,5 +1,5 @@
 /** `bench peers`: the same work in other libraries, in turn with this engine. */
-import { readAll, type Runtime, runtime, type Storage, submit } from "../engine/mod.ts";
+import { readAll, type Runtime, runtime, type Storage, submit, UserError } from "../engine/mod.ts";
 import { activeProfile } from "../engine/evaluate.ts";
 import { type Sample, submitted, type Timed, timeInRounds, type Timing } from "./clock.ts";
 import { glob } from "./kernels.ts";
@@ -68,6 +68,7 @@ async function* contests(
   const fits = options.only ? glob(options.only) : () => true;
   if (!options.models) {
     const chosen = cases.filter((c) => fits(c.kind) || fits(`${c.kind} ${titleOf(c)}`));
+    if (chosen.length === 0) throw new UserError(`No work fits "${options.only}".`);
     for (const work of chosen) yield await caseContest(rt, work);
     return;
   }

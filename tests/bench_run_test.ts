@@ -1,4 +1,9 @@
-import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
+import {
+  deepStrictEqual as deepEqual,
+  ok,
+  rejects,
+  strictEqual as equal,
+} from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { measureKernels } from "../bench/kernels.ts";
 import { takeInventory, type Workload } from "../bench/inventory.ts";
@@ -83,6 +88,14 @@ Deno.test("measureKernels() gives rates and shares when kernels of a plan are re
   const products = rows.filter(({ name }) => name === "matmul");
   equal(products.length, 2);
   ok(products.every(({ schedule, gflops }) => schedule && gflops));
+});
+
+Deno.test("benchPeers() fails with a sentence when no work fits", async () => {
+  const options = { models: false, configs: [], sizes: [], parts: [], without: [], rounds: 1 };
+  await rejects(benchPeers({ ...options, only: "nothing*" }, [], CASES), {
+    name: "UserError",
+    message: 'No work fits "nothing*".',
+  });
 });
 
 Deno.test("bench model writes rows of both passes when a file is asked for", async () => {

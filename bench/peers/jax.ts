@@ -10,7 +10,6 @@ interface JaxArray {
   mul(other: JaxArray): JaxArray;
   add(other: JaxArray): JaxArray;
   data(): Promise<Float32Array>;
-  blockUntilReady(): Promise<JaxArray>;
   dispose(): void;
 }
 
@@ -22,6 +21,7 @@ interface Jax {
   init(): Promise<readonly string[]>;
   defaultDevice(name: string): void;
   jit(f: Compute): Compute;
+  blockUntilReady(arrays: readonly JaxArray[]): Promise<unknown>;
   readonly numpy: {
     array(data: Float32Array, options: { shape: readonly number[] }): JaxArray;
     matmul: Compute;
@@ -66,6 +66,9 @@ function computeOf({ numpy, nn, lax }: Jax, work: PeerCase): Compute {
   }
 }
 
+/** Results that may be in memory at once. */
+const MOST_PENDING = 64;
+
 async function open(): Promise<Library> {
   const name = "@jax-js/jax";
   const jax = await import(name) as Jax;
@@ -80,19 +83,24 @@ async function open(): Promise<Library> {
       return jax.numpy.array(data, { shape });
     });
     const compute = jax.jit(computeOf(jax, work));
-    let last: JaxArray | undefined;
+    // Work is lazy: a result that is disposed of before it is waited for is never computed.
+    const pending: JaxArray[] = [];
+    const settle = async () => {
+      await jax.blockUntilReady(pending);
+      for (const old of pending.splice(0, pending.length - 1)) old.dispose();
+    };
     return {
-      run() {
-        last?.dispose();
-        last = compute(...inputs.map((x) => x.ref));
+      async run() {
+        pending.push(compute(...inputs.map((x) => x.ref)));
+        if (pending.length > MOST_PENDING) await settle();
       },
-      settle: async () => void await last!.blockUntilReady(),
+      settle,
       async result() {
-        const { shape } = last!;
-        const data = await last!.ref.data();
-        return heads ? permuted(data, shape, HEADS).data : data;
+        const [last] = pending;
+        const data = await last.ref.data();
+        return heads ? permuted(data, last.shape, HEADS).data : data;
       },
-      free: () => [last, ...inputs].forEach((x) => x?.dispose()),
+      free: () => [...pending, ...inputs].forEach((x) => x.dispose()),
     };
   };
   return { name: "jax-js", prepare };
