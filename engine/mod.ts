@@ -25,7 +25,8 @@ export {
 export { constant, leaf, type Storage, Tensor, tensor } from "./tensor.ts";
 export { isUserError, UserError } from "./errors.ts";
 export type { Counters, Pipeline, Runtime } from "./runtime.ts";
-export type { Kernel } from "../shaders/kernel.ts";
+export type { SizesPool } from "./sizes_pool.ts";
+export type { Kernel, Sizes } from "../shaders/kernel.ts";
 export { type AxisView, numel, sameShape, type Shape, show } from "./shape.ts";
 export * from "./ops/mod.ts";
 export * from "./losses.ts";

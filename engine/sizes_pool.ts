@@ -11,7 +11,11 @@ export class SizesPool {
   private page: GPUBuffer | undefined;
   private used = 0;
 
-  /** @param createBuffer makes a zero-filled buffer of given bytes and usage. */
+  /**
+   * An empty pool.
+   *
+   * @param createBuffer makes a zero-filled buffer of given bytes and usage.
+   */
   constructor(
     private readonly gpu: GPUDevice,
     private readonly createBuffer: (bytes: number, usage: number) => GPUBuffer,
@@ -34,6 +38,7 @@ export class SizesPool {
     return group;
   }
 
+  /** A bind group over a window that holds `values`. */
   private makeGroup(values: Uint32Array<ArrayBuffer>): GPUBindGroup {
     const size = Math.ceil(values.byteLength / 16) * 16;
     if (!this.page || this.used + size > this.page.size) {
