@@ -1,6 +1,7 @@
 /** Evaluation: builds the plan of what is asked for, or finds it in the cache, and runs it. */
 import { canonicalise } from "./compile/graph.ts";
 import { makePlan } from "./compile/plan.ts";
+import { debugLevel, explainPlan } from "./debug.ts";
 import { type AdapterProfile, device, profileFor } from "./device.ts";
 import { DTYPES, type TypedArray } from "./dtype.ts";
 import { heavyRules } from "./primitives.ts";
@@ -13,6 +14,8 @@ const MAX_PLANS = 256;
 let opened: Promise<Runtime> | undefined;
 let forced: string | undefined;
 const plans = new Map<string, Executable>();
+/** Plans made so far, those that are no longer kept included. */
+let made = 0;
 
 /** The runtime of the process-wide device. */
 export function runtime(): Promise<Runtime> {
@@ -74,6 +77,9 @@ async function executableOf(
   const alignment = rt.device.offsetAlignment;
   const { gpu } = rt.device;
   const plan = makePlan({ graph, reads, profile, alignment, rules: heavyRules });
+  made++;
+  const level = debugLevel();
+  if (level > 0) console.error(explainPlan(`plan ${made}`, plan, graph.nodes.length, level));
   gpu.pushErrorScope("validation");
   gpu.pushErrorScope("out-of-memory");
   const executable = new Executable(rt, plan);

@@ -44,6 +44,7 @@ Deno.test("Kernel.sizes differs between the steps of a plan that share a pipelin
     uploads: [],
     uploadBytes: 0,
     arenaBytes: 3 * stride,
+    tenancies: [],
   };
   const reads = KERNELS.map(() => tensor(new Float32Array(4), [4]));
   const results = await new Executable(rt, plan).run([], [], reads)();

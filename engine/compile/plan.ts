@@ -30,6 +30,16 @@ export interface PlanStep {
   readonly bindings: readonly Ref[];
 }
 
+/** A value's stay in the arena. */
+export interface Tenancy extends Window {
+  /** Op and shape of the value. */
+  readonly name: string;
+  /** Position of the dispatch that writes it first. */
+  readonly first: number;
+  /** Position of the last dispatch that may read it; results stay to the end of the plan. */
+  readonly last: number;
+}
+
 /** A compiled graph: everything that a run needs besides the values of its leaves. */
 export interface Plan {
   readonly steps: readonly PlanStep[];
@@ -41,6 +51,8 @@ export interface Plan {
   readonly uploads: readonly { readonly leaf: number; readonly offset: number }[];
   readonly uploadBytes: number;
   readonly arenaBytes: number;
+  /** What lies in the arena, and when. */
+  readonly tenancies: readonly Tenancy[];
 }
 
 const bytesOf = (spec: OutputSpec) =>
@@ -111,6 +123,8 @@ class Memory {
   private readonly refs = new Map<string, Ref>();
   private readonly windows = new Map<string, Window>();
   private readonly layout: ArenaLayout;
+  private readonly entered = new Map<Window, Pick<Tenancy, "name" | "first">>();
+  private readonly left: Tenancy[] = [];
   readonly uploads: { leaf: number; offset: number }[] = [];
   uploadBytes = 0;
 
@@ -119,12 +133,27 @@ class Memory {
     private readonly lastUse: ReadonlyMap<string, number>,
     private readonly alignment: number,
     private readonly maxBytes: number,
+    /** Dispatches that are planned so far. */
+    private readonly now: () => number,
   ) {
     this.layout = new ArenaLayout(alignment);
   }
 
   get arenaBytes(): number {
     return this.layout.peak;
+  }
+
+  /** All stays in the arena, once the plan is complete. */
+  get tenancies(): Tenancy[] {
+    const last = this.now() - 1;
+    const staying = [...this.entered].map(([window, entry]) => ({ ...window, ...entry, last }));
+    return [...this.left, ...staying].sort((a, b) => a.first - b.first || a.offset - b.offset);
+  }
+
+  private enter(bytes: number, name: string): Window {
+    const window = this.layout.allocate(bytes);
+    this.entered.set(window, { name, first: this.now() });
+    return window;
   }
 
   /** The buffer of a node that exists already. */
@@ -171,25 +200,23 @@ class Memory {
   /** A new buffer of the arena. */
   allocate(key: string, spec: OutputSpec, op: string): Ref {
     const bytes = this.checked(bytesOf(spec), op, spec.shape);
-    const window = this.layout.allocate(bytes);
+    const window = this.enter(bytes, `${op} ${show(spec.shape)}`);
     const ref: Ref = { kind: "arena", offset: window.offset, bytes };
     this.refs.set(key, ref);
     this.windows.set(key, window);
     return ref;
   }
 
-  scratch(bytes: number): { ref: Ref; window: Window } {
-    const window = this.layout.allocate(
-      this.checked(Math.ceil(bytes / 16) * 16, "scratch", [bytes]),
-    );
-    return {
-      ref: { kind: "arena", offset: window.offset, bytes: Math.ceil(bytes / 16) * 16 },
-      window,
-    };
+  scratch(op: string, wanted: number): { ref: Ref; window: Window } {
+    const bytes = this.checked(Math.ceil(wanted / 16) * 16, "scratch", [wanted]);
+    const window = this.enter(bytes, `scratch of ${op}`);
+    return { ref: { kind: "arena", offset: window.offset, bytes }, window };
   }
 
   releaseWindow(window: Window): void {
     this.layout.release(window);
+    this.left.push({ ...window, ...this.entered.get(window)!, last: this.now() - 1 });
+    this.entered.delete(window);
   }
 
   /** Frees buffers that nobody reads after step `at`. */
@@ -197,7 +224,7 @@ class Memory {
     for (const key of keys) {
       const window = this.windows.get(key);
       if (!window || (this.lastUse.get(key) ?? at) > at) continue;
-      this.layout.release(window);
+      this.releaseWindow(window);
       this.windows.delete(key);
     }
   }
@@ -229,7 +256,9 @@ export function makePlan({ graph, reads, profile, alignment, rules }: PlanReques
   const roots = fuse(graph, profile.maxBindings, takesEpilogue, profile.class === "cpu");
   const work = roots.map((root) => lowerRoot(root, rules, profile));
   const lastUse = lastUses(work, graph);
-  const memory = new Memory(graph, lastUse, alignment, profile.maxBindingBytes);
+  const steps: PlanStep[] = [];
+  const { maxBindingBytes } = profile;
+  const memory = new Memory(graph, lastUse, alignment, maxBindingBytes, () => steps.length);
   const targetOf = new Map<string, number>();
   const direct = new Set<number>();
   const written = graph.targets.slice(reads).map(keyOf);
@@ -238,7 +267,6 @@ export function makePlan({ graph, reads, profile, alignment, rules }: PlanReques
     // which nothing can be copied.
     if (written.indexOf(key) === written.lastIndexOf(key)) targetOf.set(key, i);
   });
-  const steps: PlanStep[] = [];
   work.forEach((w, at) => {
     const outputs = w.outputs.map((spec, index): Ref => {
       const key = index === 0 ? `${w.owner.index}:0` : `${w.root.node.index}:${index}`;
@@ -250,7 +278,9 @@ export function makePlan({ graph, reads, profile, alignment, rules }: PlanReques
       memory.place(key, ref);
       return ref;
     });
-    const scratch = (w.lowering.scratch ?? []).map((bytes) => memory.scratch(bytes));
+    const scratch = (w.lowering.scratch ?? []).map((bytes) =>
+      memory.scratch(w.root.node.op, bytes)
+    );
     const resolve = (arg: Arg): Ref[] => {
       if (arg === "epilogue") return w.epilogueLeaves.map((n) => memory.refOf(n));
       const index = Number(arg.slice(3));
@@ -272,6 +302,6 @@ export function makePlan({ graph, reads, profile, alignment, rules }: PlanReques
     direct.has(target) ? [] : [{ from: memory.refOf(t), target }]
   );
   const results = graph.targets.slice(0, reads).map((t) => memory.refOf(t));
-  const { uploads, uploadBytes, arenaBytes } = memory;
-  return { steps, results, copies, uploads, uploadBytes, arenaBytes };
+  const { uploads, uploadBytes, arenaBytes, tenancies } = memory;
+  return { steps, results, copies, uploads, uploadBytes, arenaBytes, tenancies };
 }
