@@ -24,7 +24,7 @@ export {
 } from "./evaluate.ts";
 export { constant, leaf, type Storage, Tensor, tensor } from "./tensor.ts";
 export { isUserError, UserError } from "./errors.ts";
-export type { Counters, Pipeline, Runtime } from "./runtime.ts";
+export type { Counters, Pass, Pipeline, Runtime, Watcher } from "./runtime.ts";
 export type { SizesPool } from "./sizes_pool.ts";
 export type { Kernel, Sizes } from "../shaders/kernel.ts";
 export { type AxisView, numel, sameShape, type Shape, show } from "./shape.ts";

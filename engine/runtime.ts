@@ -29,6 +29,26 @@ export interface Counters {
   liveBytes: number;
 }
 
+/** What encoding kernels asks of a compute pass. */
+export interface Pass {
+  /** Chooses the shader of the next dispatch. */
+  setPipeline(pipeline: GPUComputePipeline): void;
+  /** Binds buffers for the next dispatch: each one has its groups set. */
+  setBindGroup(index: number, group: GPUBindGroup): void;
+  /** Runs the shader on a grid of workgroups. */
+  dispatchWorkgroups(x: number, y: number, z: number): void;
+  /** Ends the pass. */
+  end(): void;
+}
+
+/** Gets to know each pass and each submission of a device. */
+export interface Watcher {
+  /** Begins a pass with a dispatch for each label. */
+  beginPass(encoder: GPUCommandEncoder, labels: readonly string[]): Pass;
+  /** Called after each submission. */
+  submitted(): void;
+}
+
 const USAGE = () => GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
 
 /** Buffers and pipelines of one device. */
@@ -47,6 +67,9 @@ export class Runtime {
   /** Uniform buffers of kernels' sizes. */
   readonly sizes: SizesPool;
   private arena: GPUBuffer | undefined;
+
+  /** Who watches, if anybody. */
+  watcher: Watcher | undefined;
 
   /** The first error that no scope caught, or the loss of the device: results are not to be trusted. */
   failure: Error | undefined;
@@ -123,6 +146,23 @@ export class Runtime {
       this.pipelines.set(key, found = { pipeline, layout });
     }
     return found;
+  }
+
+  /** Number of pipelines compiled so far. */
+  get pipelineCount(): number {
+    return this.pipelines.size;
+  }
+
+  /** Begins a compute pass of dispatches that `labels` names, asked for only by a watcher. */
+  beginPass(encoder: GPUCommandEncoder, labels: () => readonly string[]): Pass {
+    return this.watcher?.beginPass(encoder, labels()) ?? encoder.beginComputePass();
+  }
+
+  /** Submits what was encoded. */
+  submit(encoder: GPUCommandEncoder): void {
+    this.device.gpu.queue.submit([encoder.finish()]);
+    this.counters.submits++;
+    this.watcher?.submitted();
   }
 
   /** A bind group over windows of buffers. */
@@ -239,7 +279,7 @@ export class Executable {
       );
     this.lastOutside = outside;
     const encoder = runtime.device.gpu.createCommandEncoder();
-    const pass = encoder.beginComputePass();
+    const pass = runtime.beginPass(encoder, () => plan.steps.map(({ kernel }) => kernel.label));
     for (const step of this.steps) {
       if (!step.group || (moved && step.outside)) {
         const windows = step.bindings.map((ref) => this.windowOf(ref, leaves, targets));
@@ -280,8 +320,7 @@ export class Executable {
       encoder.copyBufferToBuffer(buffer, offset, staging!, at, bytes);
       return (at += bytes) - bytes;
     });
-    runtime.device.gpu.queue.submit([encoder.finish()]);
-    runtime.counters.submits++;
+    runtime.submit(encoder);
     if (!staging) return () => Promise.resolve([]);
     return async () => {
       // Not before the values are asked for: on CPU adapters this call waits for the work itself.

@@ -7,6 +7,7 @@ import type { Storage } from "../tensor.ts";
 export type BufferWindow = Storage & { readonly bytes: number };
 
 interface Recorded {
+  readonly label: string;
   readonly pipeline: GPUComputePipeline;
   readonly group: GPUBindGroup;
   readonly sizes: GPUBindGroup | undefined;
@@ -36,6 +37,7 @@ export class RecordedPass {
       });
       const { pipeline, layout } = runtime.pipelineOf(kernel, bound.length);
       this.dispatches.push({
+        label: kernel.label,
         pipeline,
         group: runtime.bindGroup(layout, bound),
         sizes: kernel.sizes && runtime.sizes.groupOf(kernel.sizes),
@@ -46,7 +48,7 @@ export class RecordedPass {
 
   /** Encodes all dispatches in one compute pass. */
   encode(encoder: GPUCommandEncoder): void {
-    const pass = encoder.beginComputePass();
+    const pass = this.runtime.beginPass(encoder, () => this.dispatches.map(({ label }) => label));
     for (const { pipeline, group, sizes, grid } of this.dispatches) {
       pass.setPipeline(pipeline);
       pass.setBindGroup(0, group);
@@ -71,8 +73,7 @@ export function submitCommands(
 ): void {
   const encoder = runtime.device.gpu.createCommandEncoder();
   encode(encoder);
-  runtime.device.gpu.queue.submit([encoder.finish()]);
-  runtime.counters.submits++;
+  runtime.submit(encoder);
 }
 
 /** Elements that a window of a flat buffer is a multiple of: offsets of all tables stay aligned. */
