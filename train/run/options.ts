@@ -32,6 +32,8 @@ export interface TrainFlags {
   readonly evalLimit?: number;
   readonly valEvery?: number;
   readonly checkpointEvery?: number;
+  /** File for the trace of a step. */
+  readonly profile?: string;
   /** Fields of the SSS configuration that differ from its defaults. */
   readonly sss?: Partial<SssConfig>;
 }
@@ -107,6 +109,7 @@ export function parseTrainFlags(args: readonly string[]): TrainFlags | undefined
     .option("--spacing <z,y,x>", "voxel spacing in mm where the files store none", voxelSpacing)
     .option("--out <dir>", "folder of the run (default: runs/DATA-METHOD-SEED-NUMBER)")
     .option("--resume <dir>", "continue the run in this folder")
+    .option("--profile <file>", "write a Chrome trace of one step, to open in Perfetto")
     .option("--eval-limit <n>", "most volumes of a validation or table", wholeNumber(1))
     .option(
       "--val-every <n>",

@@ -5,6 +5,7 @@ import type { RunConfig } from "./config.ts";
 import { checkVolumes, identify, openData, patients, requireUnlabelled } from "./data.ts";
 import { type Choices, choose, defaults, runConfig, type TrainFlags } from "./options.ts";
 import { MetricsLog } from "./metrics_log.ts";
+import { StepProfiler } from "./profile.ts";
 import { ProgressLine, standardError, type Terminal } from "./progress.ts";
 import { report } from "./report.ts";
 import { RunDirectory, writeJson } from "./run_dir.ts";
@@ -45,6 +46,9 @@ export async function runTraining(
   );
   using progress = new ProgressLine(terminal);
   const tools = { progress, stop };
+  const profiler = flags.profile === undefined
+    ? undefined
+    : await StepProfiler.create(flags.profile);
   const prepared = flags.resume === undefined
     ? await prepareNew(flags, tools)
     : await prepareResumed(flags.resume, flags, tools);
@@ -59,8 +63,16 @@ export async function runTraining(
   progress.say(describe(prepared));
   const trainer = await create(config.train, data);
   if (checkpoint) await trainer.load(checkpoint.trainer);
-  const validationSet = data.validation;
-  const context = { trainer, config, validationSet, directory, log, progress, stop };
+  const context = {
+    trainer,
+    config,
+    validationSet: data.validation,
+    directory,
+    log,
+    progress,
+    stop,
+    ...(profiler && { profiler }),
+  };
   return await trainAndMeasure(context, data, checkpoint);
 }
 

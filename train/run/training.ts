@@ -6,6 +6,7 @@ import type { RunConfig } from "./config.ts";
 import { evaluate, meanDice } from "./evaluation.ts";
 import type { MetricsLog } from "./metrics_log.ts";
 import { Pace, type ProgressLine } from "./progress.ts";
+import type { StepProfiler } from "./profile.ts";
 import type { RunDirectory } from "./run_dir.ts";
 import type { StopRequest } from "./signals.ts";
 import type { StepReport, Trainer } from "../trainer.ts";
@@ -22,6 +23,8 @@ export interface TrainingContext {
   readonly log: MetricsLog;
   readonly progress: ProgressLine;
   readonly stop: StopRequest;
+  /** Traces one of the steps. */
+  readonly profiler?: StepProfiler;
 }
 
 /** No validation yet. */
@@ -78,8 +81,12 @@ async function snapshot(
   return { config, step: trainer.position, validation, trainer: await trainer.save() };
 }
 
-async function step({ trainer, config, log, progress }: TrainingContext, pace: Pace) {
-  const report = await trainer.step();
+async function step(context: TrainingContext, pace: Pace) {
+  const { trainer, config, log, progress, profiler } = context;
+  const last = trainer.position + 1 >= config.train.steps;
+  const { report, written } = profiler
+    ? await profiler.step(trainer, last)
+    : { report: await trainer.step() };
   const { step, losses, images, learningRate, milliseconds } = report;
   const broken = Object.entries(losses).find(([, value]) => !Number.isFinite(value));
   if (broken) {
@@ -91,6 +98,10 @@ async function step({ trainer, config, log, progress }: TrainingContext, pace: P
   pace.add(milliseconds.total, images);
   await log.add({ step, ...losses, learningRate, images, milliseconds: milliseconds.total });
   progress.update(progressText(report, config.train.steps, pace));
+  if (written) {
+    progress.keep();
+    progress.say(written);
+  }
 }
 
 function progressText({ step, losses }: StepReport, steps: number, pace: Pace): string {
