@@ -1,6 +1,7 @@
 /** The graphs of training steps with their gradients: built once for each form, run on new values. */
-import { gradients, type Request, type Storage, submit, Tensor } from "../engine/mod.ts";
+import { gradients, type Request, type Storage, submit, type Tensor } from "../engine/mod.ts";
 import type { FlatParameters } from "../engine/optim/mod.ts";
+import { formOf, refill } from "./leaves.ts";
 import { stepGraph, type StepParts } from "./step_graph.ts";
 
 /** What changes from step to step: leaves with host values. */
@@ -77,24 +78,5 @@ export class StepProgram {
         write: [...this.weights.gradientTargets(grads), ...statistics],
       },
     };
-  }
-}
-
-/** The shapes of all leaves: steps of one form have one graph. */
-function formOf(leaves: unknown): string {
-  if (leaves instanceof Tensor) return `${leaves.shape}`;
-  if (typeof leaves !== "object" || leaves === null) return "";
-  const parts = Object.entries(leaves).filter(([, part]) => part !== undefined);
-  return `{${parts.map(([name, part]) => `${name}:${formOf(part)}`)}}`;
-}
-
-/** Gives recorded leaves the values of new ones of the same form. */
-function refill(recorded: unknown, values: unknown): void {
-  if (recorded instanceof Tensor) {
-    recorded.host = (values as Tensor).host;
-  } else if (typeof recorded === "object" && recorded !== null) {
-    for (const [name, part] of Object.entries(recorded)) {
-      refill(part, (values as Record<string, unknown>)[name]);
-    }
   }
 }

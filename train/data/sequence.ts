@@ -1,0 +1,23 @@
+/** Images with objects, in order: what SAM-2 is fine-tuned on. */
+import type { RgbImage } from "../../model/sam2/image_transform.ts";
+
+/** An image and the objects in it. */
+export interface SegmentedFrame {
+  readonly image: RgbImage;
+  /** The object at each pixel, [height, width]; 0 is background. */
+  readonly labels: Readonly<ArrayLike<number>>;
+}
+
+/** Frames of one video or slices of one scan; an object has the same label in all of them. */
+export interface SegmentedSequence {
+  /** Names the sequence in errors. */
+  readonly id: string;
+  /** Number of frames. */
+  readonly count: number;
+  /**
+   * Reads frame `index`.
+   *
+   * @throws {UserError} where its files cannot be read, are damaged or do not fit each other.
+   */
+  read(index: number): Promise<SegmentedFrame>;
+}

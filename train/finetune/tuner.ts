@@ -1,0 +1,162 @@
+/** Fine-tuning of SAM-2 on its own objective. */
+import { gradients, type Request, submit } from "../../engine/mod.ts";
+import { AdamW, cosine, FlatParameters } from "../../engine/optim/mod.ts";
+import type { Sam2 } from "../../model/sam2/sam2.ts";
+import { DataError } from "../data/errors.ts";
+import { Random } from "../data/random.ts";
+import type { SegmentedSequence } from "../data/sequence.ts";
+import { formOf, refill } from "../leaves.ts";
+import { Sampler } from "../sampler.ts";
+import { type ClipLeaves, clipLoss, type ClipPlan } from "./clip.ts";
+import { decays, freeze, layerScale, type PartName } from "./parts.ts";
+import { clipLeaves, type ClipOptions, drawClip, drawPlan, frameCount } from "./sampling.ts";
+
+/** Everything that decides a run beside the model and the data. */
+export interface TuneOptions extends ClipOptions {
+  readonly seed: number;
+  readonly steps: number;
+  readonly learningRate: number;
+  /** Factor of the learning rate from one block of the trunk to the one before it. */
+  readonly layerDecay: number;
+  /** Decoupled weight decay. */
+  readonly weightDecay: number;
+  /** Largest global norm of the gradients. */
+  readonly clip: number;
+  readonly frozen: readonly PartName[];
+}
+
+/** One optimiser step. */
+export interface TuneReport {
+  /** Steps done. */
+  readonly step: number;
+  /** The whole loss, as `loss`, and its terms before weighting. */
+  readonly losses: Readonly<Record<string, number>>;
+  readonly learningRate: number;
+  readonly objects: number;
+  readonly milliseconds: number;
+}
+
+/** Learning rate at the end, as a share of the first. */
+const FINAL_RATE = 0.1;
+
+/** Graphs that are kept: clips of several frames have many forms. */
+const KEPT_GRAPHS = 8;
+
+interface Recorded {
+  readonly leaves: ClipLeaves;
+  readonly names: readonly string[];
+  readonly request: Request;
+  readonly reached: readonly boolean[];
+}
+
+/** A model in fine-tuning. */
+export class Tuner {
+  private done = 0;
+  private readonly graphs = new Map<string, Recorded>();
+  private readonly sampler: Sampler;
+  private readonly schedule: (step: number) => number;
+
+  private constructor(
+    private readonly model: Sam2,
+    private readonly options: TuneOptions,
+    private readonly sequences: readonly SegmentedSequence[],
+    private readonly weights: FlatParameters,
+    private readonly optimizer: AdamW,
+  ) {
+    const { batch, seed, steps } = options;
+    this.sampler = new Sampler(frameCount(sequences), batch, seed, "clips");
+    this.schedule = cosine({ steps, final: FINAL_RATE });
+  }
+
+  /**
+   * Puts the weights of a model into GPU memory: those that it holds, else random ones.
+   *
+   * @throws {DataError} where there are no frames.
+   */
+  static async create(
+    model: Sam2,
+    options: TuneOptions,
+    sequences: readonly SegmentedSequence[],
+  ): Promise<Tuner> {
+    if (frameCount(sequences) === 0) throw new DataError("There are no frames to tune on.");
+    freeze(model, options.frozen);
+    const weights = await FlatParameters.create(model, { seed: options.seed });
+    const blocks = model.config.trunk.stages.reduce((sum, count) => sum + count, 0);
+    const scale = layerScale(blocks, options.layerDecay);
+    const optimizer = await AdamW.create(weights, {
+      clipNorm: options.clip,
+      rateScale: ({ key }) => scale(key),
+      weightDecay: ({ parameter }) => decays(parameter) ? options.weightDecay : 0,
+    });
+    return new Tuner(model, options, sequences, weights, optimizer);
+  }
+
+  /** Steps done. */
+  get position(): number {
+    return this.done;
+  }
+
+  /** One optimiser step on the next clips. */
+  async step(): Promise<TuneReport> {
+    const start = performance.now();
+    const { plan, leaves } = await this.draw(this.done);
+    const { request, names, reached } = this.graph(plan, leaves);
+    const finish = await submit(request);
+    const learningRate = this.options.learningRate * this.schedule(this.done);
+    this.optimizer.update(learningRate, reached);
+    const values = await finish();
+    this.done++;
+    return {
+      step: this.done,
+      losses: Object.fromEntries(names.map((name, i) => [name, values[i][0]])),
+      learningRate,
+      objects: leaves.targets[0].shape[0],
+      milliseconds: performance.now() - start,
+    };
+  }
+
+  /** Frees the GPU memory of the optimiser; the weights stay. */
+  destroy(): void {
+    this.optimizer.destroy();
+  }
+
+  /** What step `step` sees: it follows from the seed alone. */
+  private async draw(step: number): Promise<{ plan: ClipPlan; leaves: ClipLeaves }> {
+    const { options, sequences } = this;
+    const random = new Random(options.seed).fork("clip", step);
+    // Clips of a step share one graph, so a short sequence shortens all.
+    const frames = Math.min(options.frames, ...sequences.map(({ count }) => count));
+    const items = this.sampler.indices(step);
+    const clips = await Promise.all(
+      items.map((item, i) => drawClip(random.fork(i), sequences, item, { ...options, frames })),
+    );
+    const plan = drawPlan(random, frames, options.clicks);
+    return { plan, leaves: clipLeaves(random, clips, options) };
+  }
+
+  private graph(plan: ClipPlan, leaves: ClipLeaves): Recorded {
+    const form = JSON.stringify([[...plan.prompts], plan.corrected]) + formOf(leaves);
+    const known = this.graphs.get(form);
+    if (known) refill(known.leaves, leaves);
+    const graph = known ?? this.record(plan, leaves);
+    // The least recently used one goes first.
+    this.graphs.delete(form);
+    this.graphs.set(form, graph);
+    if (this.graphs.size > KEPT_GRAPHS) this.graphs.delete(this.graphs.keys().next().value!);
+    return graph;
+  }
+
+  private record(plan: ClipPlan, leaves: ClipLeaves): Recorded {
+    const { loss, terms } = clipLoss(this.model, leaves, plan);
+    const grads = gradients(loss, this.weights.trainable);
+    return {
+      leaves,
+      names: ["loss", ...Object.keys(terms)],
+      reached: grads.map((gradient) => gradient !== undefined),
+      request: {
+        read: [loss, ...Object.values(terms)],
+        write: this.weights.gradientTargets(grads),
+      },
+    };
+  }
+}
