@@ -29,11 +29,17 @@ export interface SssConfig {
 
   /** Supervised loss: 0.5 (CE + Dice), CE, BCE + Dice, or BCE with positive weight 2. */
   readonly labelLoss: "ce+dice" | "ce" | "bce+dice" | "bce-pw2";
-  /** Loss of pseudo-labels: cross entropy, or the mean of it and Dice. */
+  /**
+   * Loss of pseudo-labels: cross entropy, or the mean of it and Dice (UniMatch's medical recipe), which
+   * weighs small organs as much as large ones.
+   */
   readonly unlabelledLoss: "ce" | "ce+dice";
   /** Share of the run before the teacher is followed. */
   readonly teacherWarmup: number;
-  /** Least confidence of a pseudo-label; 0 takes all. */
+  /**
+   * Least confidence of a pseudo-label; 0 takes all. The 0.95 of UniMatch V2 is for pretrained models:
+   * a nano teacher after 300 steps is as sure of the background alone. SSL4MIS's FixMatch takes 0.8.
+   */
   readonly conf: number;
   /** Weight of the unlabelled loss. */
   readonly lambda: number;
@@ -91,9 +97,9 @@ export const sssDefaults: SssConfig = {
   similarity: "global",
   temperature: 1,
   labelLoss: "ce+dice",
-  unlabelledLoss: "ce",
-  teacherWarmup: 0.25,
-  conf: 0.95,
+  unlabelledLoss: "ce+dice",
+  teacherWarmup: 0.5,
+  conf: 0.8,
   lambda: 1,
   rampUp: null,
   objectLossWeight: 1,

@@ -18,7 +18,7 @@ export interface PhantomOptions {
   readonly size?: number;
   /** Number of training patients, default 20. */
   readonly train?: number;
-  /** Number of labelled training patients, default 2 (or all if there are fewer). */
+  /** Number of labelled training patients, default 4 (or all if there are fewer). */
   readonly labeled?: number;
   /** Number of validation patients, default 4. */
   readonly validation?: number;
@@ -50,7 +50,7 @@ export function createPhantom(options: PhantomOptions = {}): DataSet {
   const patients = split("train", train);
   const labelled = labelledPatients(
     patients.map((p) => p[0]!.patient),
-    options.labeled ?? Math.min(2, train),
+    options.labeled ?? Math.min(4, train),
   );
   const has = (frame: Frame) => labelled.has(frame.patient);
   const training = patients.flat();

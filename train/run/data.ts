@@ -8,8 +8,8 @@ import type { Choices } from "./options.ts";
 import type { StopRequest } from "./signals.ts";
 
 /**
- * Opens the phantom or a folder. Without a number of labelled patients, a tenth of them (at least one)
- * is labelled. Volumes that have no voxel spacing get that of the options.
+ * Opens the phantom or a folder. Without a number of labelled patients, a tenth of a folder's (at
+ * least one) is labelled. Volumes that have no voxel spacing get that of the options.
  *
  * @throws {UserError} where the folder or a list is wrong, or the number of labelled patients.
  */

@@ -57,7 +57,7 @@ export const defaults: Choices = {
     model: "nano",
     size: 128,
     seed: 0,
-    steps: 40,
+    steps: 80,
     batchLabelled: 4,
     batchUnlabelled: 2,
     learningRate: 2e-3,
@@ -81,7 +81,11 @@ export function parseTrainFlags(args: readonly string[]): TrainFlags | undefined
   )
     .allowExcessArguments(false)
     .option("--data <source>", `${PHANTOM} or a folder with a data set (default: ${data.source})`)
-    .option("--labeled <n>", "labelled training patients (default: a tenth)", wholeNumber(1))
+    .option(
+      "--labeled <n>",
+      "labelled training patients (default: a tenth; 4 of the phantom's 20)",
+      wholeNumber(1),
+    )
     .addOption(
       choice("--method <name>", `${METHODS.join(", ")} (default: ${train.method})`, METHODS),
     )
@@ -184,7 +188,8 @@ export function checkpointOption(): Option {
   return choice("--checkpoint <name>", summary, ["best", "last"]);
 }
 
-function imageSize(text: string): number {
+/** Parser of the side of the network's input. */
+export function imageSize(text: string): number {
   const size = wholeNumber(32)(text);
   if (size % 32 !== 0) throw new InvalidArgumentError("It must be a multiple of 32.");
   return size;
@@ -212,7 +217,8 @@ function sssField(text: string, before: Partial<SssConfig> = {}): Partial<SssCon
   return fields;
 }
 
-function choice(flags: string, summary: string, values: readonly string[]): Option {
+/** An option with one of a few values. */
+export function choice(flags: string, summary: string, values: readonly string[]): Option {
   return new Option(flags, summary).argParser((text: string) => {
     if (values.includes(text)) return text;
     throw new InvalidArgumentError(`It must be one of ${values.join(", ")}.`);
