@@ -43,7 +43,7 @@ Deno.test("createPhantom() hides labels when a patient is unlabelled", async () 
     [default20.labelled, default20.unlabelled, default20.validation, default20.test].map((s) =>
       s.length
     ),
-    [4, 36, 8, 12],
+    [8, 32, 8, 12],
   );
 });
 
