@@ -8,6 +8,7 @@ import {
   type VolumeAxis,
   volumeFrames,
 } from "./volume_source.ts";
+import { labelSlice } from "./volume_labels.ts";
 import type { BinaryMask, FrameMasks, PointsPrompt, VideoOptions } from "./video_options.ts";
 import { type RemovedObject, VideoPredictor } from "./video_predictor.ts";
 
@@ -132,29 +133,14 @@ export class VolumePredictor {
       throw new UserError(`Labels tell 255 objects apart; there are ${objectIds.length}.`);
     }
     for await (const masks of this.propagate()) {
-      this.label(labels, masks, objectIds);
+      labelSlice(
+        labels,
+        this.layout,
+        masks,
+        masks.objectIds.map((id) => objectIds.indexOf(id) + 1),
+      );
       onSlice?.(masks);
     }
     return { objectIds, labels };
-  }
-
-  /** Writes the labels of one slice; an object's label is its place in `all`, from 1 on. */
-  private label(
-    labels: Uint8Array,
-    { frame, objectIds, logits }: FrameMasks,
-    all: readonly number[],
-  ): void {
-    const own = objectIds.map((id) => all.indexOf(id) + 1);
-    const { height, width, strides } = this.layout;
-    const plane = height * width;
-    for (let pixel = 0; pixel < plane; pixel++) {
-      let [label, best] = [0, 0];
-      for (let i = 0; i < objectIds.length; i++) {
-        const logit = logits[i * plane + pixel];
-        if (logit > best) [label, best] = [own[i], logit];
-      }
-      const [x, y] = [pixel % width, Math.floor(pixel / width)];
-      labels[frame * strides.slice + y * strides.row + x * strides.voxel] = label;
-    }
   }
 }

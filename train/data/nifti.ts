@@ -205,6 +205,29 @@ function spacingOf({ pixDims, units }: NiftiHeader): Spacing | undefined {
 // ---- writing -----------------------------------------------------------------------------------
 
 /**
+ * The header of a volume whose file says nothing of its place: voxel axes along the world's, from the
+ * origin.
+ */
+export function plainHeader(
+  { shape: [S, H, W], spacing }: Pick<Volume, "shape" | "spacing">,
+): NiftiHeader {
+  const [z, y, x] = spacing ?? [1, 1, 1];
+  const affine = [[x, 0, 0, 0], [0, y, 0, 0], [0, 0, z, 0], [0, 0, 0, 1]];
+  return {
+    dims: [W, H, S],
+    pixDims: [1, x, y, z],
+    units: spacing ? 2 : 0,
+    qformCode: 0,
+    sformCode: 0,
+    quaternion: [0, 0, 0],
+    qoffset: [0, 0, 0],
+    srow: affine.slice(0, 3).flat(),
+    affine,
+    orientation: "RAS",
+  };
+}
+
+/**
  * Writes labels [S, H, W] as a NIfTI-1 volume of unsigned bytes that lies exactly where the
  * volume of `header` lies (spacing, qform, sform); compressed if `path` ends in .gz. The file
  * appears under its name only when it is complete.

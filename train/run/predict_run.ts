@@ -3,7 +3,7 @@ import { UserError } from "../../engine/errors.ts";
 import { cli, parseOptions } from "../commands/cli.ts";
 import type { DataSet, Spacing } from "../data/dataset.ts";
 import { ioReason } from "../data/errors.ts";
-import { type NiftiHeader, volumeId, writeNifti } from "../data/nifti.ts";
+import { plainHeader, volumeId, writeNifti } from "../data/nifti.ts";
 import { type FileVolume, readVolume } from "../data/read_volume.ts";
 import { checkpointOption, voxelSpacing } from "./options.ts";
 import { drawOverlays } from "./overlays.ts";
@@ -119,24 +119,6 @@ function normalised(image: Float32Array): Float32Array {
   }
   const scale = high > low ? 1 / (high - low) : 0;
   return image.map((value) => (value - low) * scale);
-}
-
-/** Where a file says nothing of its place: voxel axes along the world's, from the origin. */
-function plainHeader({ shape: [S, H, W], spacing }: Omit<FileVolume, "replaced">): NiftiHeader {
-  const [z, y, x] = spacing ?? [1, 1, 1];
-  const affine = [[x, 0, 0, 0], [0, y, 0, 0], [0, 0, z, 0], [0, 0, 0, 1]];
-  return {
-    dims: [W, H, S],
-    pixDims: [1, x, y, z],
-    units: spacing ? 2 : 0,
-    qformCode: 0,
-    sformCode: 0,
-    quaternion: [0, 0, 0],
-    qoffset: [0, 0, 0],
-    srow: affine.slice(0, 3).flat(),
-    affine,
-    orientation: "RAS",
-  };
 }
 
 function amounts(

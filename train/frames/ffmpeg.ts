@@ -1,0 +1,81 @@
+/** The program ffmpeg, which reads and writes video files where it is installed. */
+import { UserError } from "../../engine/errors.ts";
+
+/** The name under which it is looked for. */
+export const FFMPEG = "ffmpeg";
+
+/** Characters of complaints that are kept. */
+const KEPT = 4000;
+
+const QUIET = ["-nostdin", "-hide_banner", "-loglevel", "error"];
+
+/** A running ffmpeg. */
+export interface FfmpegProcess {
+  /** The process. */
+  readonly child: Deno.ChildProcess;
+  /** Its last complaint once it has ended; empty where it has none. */
+  readonly complaint: Promise<string>;
+}
+
+/** Thrown where there is no ffmpeg. */
+export class NoFfmpegError extends UserError {
+  /** Name of the class. */
+  override name = "NoFfmpegError";
+}
+
+/**
+ * Starts ffmpeg.
+ *
+ * @param program its name or path.
+ * @param stdin whether it gets any input.
+ * @throws {NoFfmpegError} where it is not installed.
+ */
+export function startFfmpeg(
+  program: string,
+  args: readonly string[],
+  stdin: "null" | "piped" = "null",
+): FfmpegProcess {
+  try {
+    const child = new Deno.Command(program, {
+      args: [...QUIET, ...args],
+      stdin,
+      stdout: "piped",
+      stderr: "piped",
+    }).spawn();
+    return { child, complaint: lastLine(child.stderr) };
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    throw new NoFfmpegError(`The program ${program} is not installed.`);
+  }
+}
+
+/** Whether ffmpeg can be started. */
+export async function hasFfmpeg(program: string): Promise<boolean> {
+  try {
+    const { child, complaint } = startFfmpeg(program, ["-version"]);
+    await Promise.all([new Response(child.stdout).text(), complaint]);
+    return (await child.status).success;
+  } catch (error) {
+    if (error instanceof NoFfmpegError) return false;
+    throw error;
+  }
+}
+
+/** Ends ffmpeg, whatever it does. */
+export async function stopFfmpeg({ child, complaint }: FfmpegProcess): Promise<void> {
+  try {
+    child.kill("SIGKILL");
+  } catch {
+    // It has ended already.
+  }
+  await complaint;
+  await child.status;
+}
+
+async function lastLine(stream: ReadableStream<Uint8Array>): Promise<string> {
+  let text = "";
+  for await (const chunk of stream.pipeThrough(new TextDecoderStream())) {
+    text = (text + chunk).slice(-KEPT);
+  }
+  return text.trim().split("\n").at(-1) ?? "";
+}

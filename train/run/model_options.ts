@@ -1,0 +1,169 @@
+/** Which model `segment` and `track` use, and where its weights come from. */
+import type { Command } from "commander";
+import { type CheckpointFile, loadWeights, openCheckpoint } from "../../engine/checkpoint/mod.ts";
+import { UserError } from "../../engine/errors.ts";
+import { requireFit } from "../../engine/nn/state_dict.ts";
+import { FlatParameters } from "../../engine/optim/mod.ts";
+import { configOf } from "../../model/checkpoint_config.ts";
+import {
+  type ConfigName,
+  CONFIGS,
+  type Sam2Config,
+  STABLE_SINGLE_MASK,
+} from "../../model/config.ts";
+import { Sam2 } from "../../model/sam2/sam2.ts";
+import { wholeNumber } from "../commands/cli.ts";
+import type { Checkpoint } from "./checkpoint.ts";
+import { choice, imageSize } from "./options.ts";
+import { isRun, publishedWeights } from "./published_weights.ts";
+
+/** Names of models as in `--model`. */
+const MODELS = ["nano", "t", "s", "b+", "l"] as const;
+const VERSIONS = ["2.0", "2.1"] as const;
+
+/** The options that choose a model. */
+export interface ModelFlags {
+  readonly checkpoint?: string;
+  /** Seed of random weights. */
+  readonly randomWeights?: number;
+  readonly model?: typeof MODELS[number];
+  readonly samVersion?: typeof VERSIONS[number];
+  readonly size?: number;
+  readonly allowPartial?: boolean;
+  /** Whether the official builders' additions are used. */
+  readonly postprocessing: boolean;
+}
+
+/** Adds the options that choose a model. */
+export function addModelOptions(program: Command): Command {
+  return program
+    .option("--checkpoint <file>", "weights: .pt, .pth or .safetensors file, by its content")
+    .option("--random-weights <seed>", "random weights, to try the pipeline", wholeNumber())
+    .addOption(choice(
+      "--model <name>",
+      `${MODELS.join(", ")} (default: told from the checkpoint; nano for random weights)`,
+      MODELS,
+    ))
+    .addOption(choice(
+      "--sam-version <version>",
+      `of --model: ${VERSIONS.join(", ")} (default: 2.1)`,
+      VERSIONS,
+    ))
+    .option("--size <px>", "side of the network's input (default: the model's own)", imageSize)
+    .option("--allow-partial", "take a checkpoint that lacks keys or has more of them")
+    .option(
+      "--no-postprocessing",
+      "do not steady single masks, nor (track) fill holes and sharpen memories of clicks",
+    );
+}
+
+const BASE = "https://dl.fbaipublicfiles.com/segment_anything_2";
+
+/**
+ * Checks that the options name weights.
+ *
+ * @throws {UserError} that says where the official ones are found, or what contradicts itself.
+ */
+export function requireWeights(flags: ModelFlags): void {
+  const { checkpoint, randomWeights, model, samVersion } = flags;
+  if (checkpoint === undefined && randomWeights === undefined) {
+    throw new UserError(
+      "Give the weights of SAM 2 with --checkpoint FILE: the official ones are found at " +
+        `${BASE}/092824/sam2.1_hiera_tiny.pt (also _small, _base_plus and _large), those of ` +
+        `SAM 2.0 at ${BASE}/072824/sam2_hiera_tiny.pt; --random-weights 0 tries the pipeline ` +
+        "without any.",
+    );
+  }
+  if (checkpoint !== undefined && randomWeights !== undefined) {
+    throw new UserError("Give either --checkpoint or --random-weights, not both.");
+  }
+  if (samVersion !== undefined && (model === undefined || model === "nano")) {
+    throw new UserError("--sam-version goes with --model t, s, b+ or l.");
+  }
+}
+
+/** A model in GPU memory, and what it is. */
+export interface LoadedModel {
+  readonly model: Sam2;
+  readonly config: ConfigName;
+  /** Where the weights come from, in words. */
+  readonly weights: string;
+}
+
+/**
+ * Makes the model that the options choose and puts its weights into GPU memory, one at a time.
+ *
+ * @param video whether it is to track: the official builder for that adds more to the configuration.
+ * @throws {UserError} where the checkpoint cannot be read, or does not fit.
+ */
+export async function loadModel(flags: ModelFlags, video: boolean): Promise<LoadedModel> {
+  requireWeights(flags);
+  const { randomWeights: seed } = flags;
+  if (seed !== undefined) {
+    const config = named(flags) ?? "nano";
+    const model = new Sam2(configured(config, flags, video));
+    await FlatParameters.create(model, { seed });
+    return { model, config, weights: `random, seed ${seed}` };
+  }
+  const path = flags.checkpoint!;
+  using file = await openCheckpoint(path);
+  const tensors = publishedWeights(file);
+  const config = named(flags) ?? configOf(tensors);
+  if (!config) {
+    throw new UserError(`${path} is like none of the known models: choose one with --model.`);
+  }
+  const size = flags.size ?? trainedSize(file);
+  const model = new Sam2(configured(config, { ...flags, ...(size && { size }) }, video));
+  requireFit(model, tensors, !flags.allowPartial, path);
+  await allocate(model, flags.allowPartial === true);
+  await loadWeights(model, { ...file, name: path, tensors }, {
+    allowPartial: flags.allowPartial === true,
+  });
+  return { model, config, weights: path };
+}
+
+/** The configuration that the options name. */
+function named({ model, samVersion = "2.1" }: ModelFlags): ConfigName | undefined {
+  if (model === undefined || model === "nano") return model;
+  return samVersion === "2.0" ? `sam2_hiera_${model}` : `sam2.1_hiera_${model}`;
+}
+
+/** A configuration with what the official builders add to it. */
+function configured(
+  name: ConfigName,
+  { size, postprocessing }: Pick<ModelFlags, "size" | "postprocessing">,
+  video: boolean,
+): Sam2Config {
+  const config: Sam2Config = CONFIGS[name];
+  return {
+    ...config,
+    imageSize: size ?? config.imageSize,
+    ...(postprocessing && {
+      maskDecoder: { ...config.maskDecoder, ...STABLE_SINGLE_MASK },
+      binarizeMaskFromPtsForMemEnc: video,
+    }),
+  };
+}
+
+/** The side of the input for which a run of `train` made its weights. */
+function trainedSize(file: CheckpointFile): number | undefined {
+  if (!isRun(file)) return undefined;
+  const { config } = JSON.parse(file.metadata.run) as Checkpoint;
+  return config.train.size;
+}
+
+/** Puts a model into GPU memory; its values are random where a checkpoint may lack some, else 0. */
+async function allocate(model: Sam2, random: boolean): Promise<void> {
+  if (random) {
+    await FlatParameters.create(model);
+    return;
+  }
+  const named = new Map(model.namedParameters());
+  // One array of zeros serves all: random values for every weight would take seconds.
+  const zeros = new Float32Array(Math.max(...[...named.values()].map(({ size }) => size)));
+  const get = (key: string) => {
+    const { shape, size } = named.get(key)!;
+    return { shape, data: zeros.subarray(0, size) };
+  };
+  await FlatParameters.create(model, { values: { get } });
+}
