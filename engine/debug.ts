@@ -44,10 +44,10 @@ export function explainPlan(name: string, plan: Plan, nodes: number, level: Debu
   return lines.join("\n");
 }
 
-function summary(name: string, { steps, arenaBytes, uploadBytes }: Plan, nodes: number): string {
+function summary(name: string, { steps, memory }: Plan, nodes: number): string {
   const distinct = new Set(steps.map(({ kernel }) => kernel.source)).size;
   return `${name}: ${nodes} nodes, ${steps.length} kernels, ${distinct} distinct sources, ` +
-    `arena ${arenaBytes} bytes, uploads ${uploadBytes} bytes`;
+    `arena ${memory.arena} bytes, uploads ${memory.uploads} bytes, peak ${memory.peak} bytes`;
 }
 
 /** A binding of a kernel: where it lies and how long it is. */

@@ -1,9 +1,11 @@
 /** Evaluation: builds the plan of what is asked for, or finds it in the cache, and runs it. */
-import { canonicalise } from "./compile/graph.ts";
-import { makePlan } from "./compile/plan.ts";
+import { canonicalise, type Graph } from "./compile/graph.ts";
+import { makePlan, type Plan } from "./compile/plan.ts";
 import { debugLevel, explainPlan } from "./debug.ts";
 import { type AdapterProfile, device, profileFor } from "./device.ts";
 import { DTYPES, type TypedArray } from "./dtype.ts";
+import { UserError } from "./errors.ts";
+import { type PlanMemory, sizeText } from "./memory.ts";
 import { heavyRules } from "./primitives.ts";
 import { Executable, Runtime } from "./runtime.ts";
 import type { Storage, Tensor } from "./tensor.ts";
@@ -14,6 +16,8 @@ const MAX_PLANS = 256;
 let opened: Promise<Runtime> | undefined;
 let forced: string | undefined;
 const plans = new Map<string, Executable>();
+/** Plans that were made ahead of their first run. */
+const ahead = new Map<string, Plan>();
 /** Plans made so far, those that are no longer kept included. */
 let made = 0;
 
@@ -64,27 +68,50 @@ function recent(key: string): Executable | undefined {
   return found;
 }
 
-async function executableOf(
-  targets: readonly Tensor[],
-  reads: number,
-  profile: AdapterProfile,
-): Promise<Omit<Prepared, "schedule">> {
-  const rt = await runtime();
-  const graph = canonicalise(targets);
-  const key = `${forced ?? ""}|${reads}|${graph.fingerprint}`;
-  const found = recent(key);
-  if (found) return { key, executable: found, leaves: graph.leaves };
+const keyOf = (graph: Graph, reads: number) => `${forced ?? ""}|${reads}|${graph.fingerprint}`;
+
+/** The plan of a graph that has none yet. */
+function planOf(rt: Runtime, graph: Graph, reads: number): Plan {
+  const profile = profileFor(rt.device, forced);
   const alignment = rt.device.offsetAlignment;
-  const { gpu } = rt.device;
   const plan = makePlan({ graph, reads, profile, alignment, rules: heavyRules });
   made++;
   const level = debugLevel();
   if (level > 0) console.error(explainPlan(`plan ${made}`, plan, graph.nodes.length, level));
+  return plan;
+}
+
+/** Does what makes a plan's buffers and pipelines; throws what the adapter says against it. */
+async function guarded<T>(rt: Runtime, plan: Plan, work: () => T): Promise<T> {
+  const { gpu } = rt.device;
   gpu.pushErrorScope("validation");
   gpu.pushErrorScope("out-of-memory");
-  const executable = new Executable(rt, plan);
-  const errors = [await gpu.popErrorScope(), await gpu.popErrorScope()];
-  for (const error of errors) if (error) throw new Error(error.message);
+  const result = work();
+  const [exhausted, invalid] = [await gpu.popErrorScope(), await gpu.popErrorScope()];
+  if (exhausted) {
+    throw new UserError(
+      `The adapter has no memory left for work that needs ${sizeText(plan.memory.peak)}: ` +
+        exhausted.message,
+    );
+  }
+  if (invalid) throw new Error(invalid.message);
+  return result;
+}
+
+async function executableOf(
+  targets: readonly Tensor[],
+  reads: number,
+  kept: number,
+): Promise<Omit<Prepared, "schedule">> {
+  const rt = await runtime();
+  const graph = canonicalise(targets);
+  const key = keyOf(graph, reads);
+  const found = recent(key);
+  if (found) return { key, executable: found, leaves: graph.leaves };
+  const plan = ahead.get(key) ?? planOf(rt, graph, reads);
+  ahead.delete(key);
+  rt.requireRoom(plan.memory, kept);
+  const executable = await guarded(rt, plan, () => new Executable(rt, plan));
   if (plans.size >= MAX_PLANS) {
     const [oldest, unused] = plans.entries().next().value!;
     unused.destroy();
@@ -92,6 +119,24 @@ async function executableOf(
   }
   plans.set(key, executable);
   return { key, executable, leaves: graph.leaves };
+}
+
+/**
+ * Plans a computation before its first run, and makes room for it; its kernels are not compiled yet.
+ *
+ * @returns the bytes that it needs.
+ * @throws {MemoryError} where there is not enough memory.
+ */
+export async function reserve({ read = [], write = [] }: Request): Promise<PlanMemory> {
+  const rt = await runtime();
+  const graph = canonicalise([...read, ...write.map(([t]) => t)]);
+  const key = keyOf(graph, read.length);
+  const known = plans.get(key)?.plan ?? ahead.get(key);
+  const plan = known ?? planOf(rt, graph, read.length);
+  if (!known) ahead.set(key, plan);
+  rt.requireRoom(plan.memory, 0);
+  await guarded(rt, plan, () => rt.arenaOf(plan.arenaBytes));
+  return plan.memory;
 }
 
 /** Requests that keep nothing, with what they were last run by. */
@@ -111,12 +156,16 @@ export async function submit(request: Request): Promise<() => Promise<TypedArray
   const fresh = keep.filter((t, i) => !t.storage && keep.indexOf(t) === i);
   const targets = [...read, ...write.map(([t]) => t), ...fresh];
   if (targets.length === 0) return () => Promise.resolve([]);
-  const profile = profileFor(rt.device, forced);
-  const found = await executableOf(targets, read.length, profile);
+  const size = (t: Tensor) => t.size * DTYPES[t.dtype].bytes;
+  const found = await executableOf(
+    targets,
+    read.length,
+    fresh.reduce((sum, t) => sum + size(t), 0),
+  );
   if (keep.length === 0) prepared.set(request, { ...found, schedule: forced });
   const { executable, leaves } = found;
   const kept = fresh.map((t): Storage => ({
-    buffer: rt.createBuffer(t.size * DTYPES[t.dtype].bytes),
+    buffer: rt.createBuffer(size(t)),
     offset: 0,
   }));
   const finish = executable.run(leaves, [...write.map(([, s]) => s), ...kept], read);

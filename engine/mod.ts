@@ -18,11 +18,13 @@ export {
   read,
   readAll,
   type Request,
+  reserve,
   runtime,
   submit,
   useSchedule,
 } from "./evaluate.ts";
 export { constant, leaf, type Storage, Tensor, tensor } from "./tensor.ts";
+export { MemoryError, type MemoryLimits, type PlanMemory } from "./memory.ts";
 export { isUserError, UserError } from "./errors.ts";
 export type { Counters, Pass, Pipeline, Runtime, Watcher } from "./runtime.ts";
 export type { SizesPool } from "./sizes_pool.ts";

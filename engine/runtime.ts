@@ -4,6 +4,7 @@ import type { Plan, Ref } from "./compile/plan.ts";
 import type { Device } from "./device.ts";
 import { UserError } from "./errors.ts";
 import { DTYPES, type TypedArray } from "./dtype.ts";
+import { limitsOf, type MemoryLimits, type PlanMemory, requireMemory } from "./memory.ts";
 import { SizesPool } from "./sizes_pool.ts";
 import type { Storage, Tensor } from "./tensor.ts";
 
@@ -68,6 +69,9 @@ export class Runtime {
   readonly sizes: SizesPool;
   private arena: GPUBuffer | undefined;
 
+  /** What may be held; lower limits make the device refuse what it could hold. */
+  limits: MemoryLimits;
+
   /** Who watches, if anybody. */
   watcher: Watcher | undefined;
 
@@ -77,6 +81,7 @@ export class Runtime {
   /** Watches the device for errors and for its loss. */
   constructor(readonly device: Device) {
     const { gpu } = device;
+    this.limits = limitsOf(device);
     this.sizes = new SizesPool(gpu, (bytes, usage) => this.createBuffer(bytes, usage));
     gpu.addEventListener("uncapturederror", (event) => {
       this.failure ??= new Error(
@@ -89,13 +94,14 @@ export class Runtime {
     });
   }
 
-  /** A zero-filled storage buffer of at least `bytes`. */
+  /**
+   * A zero-filled storage buffer of at least `bytes`.
+   *
+   * @throws {MemoryError} where it exceeds the adapter's largest.
+   */
   createBuffer(bytes: number, usage: number = USAGE()): GPUBuffer {
     const size = Math.max(16, Math.ceil(bytes / 16) * 16);
-    const limit = this.device.gpu.limits.maxBufferSize;
-    if (size > limit) {
-      throw new RangeError(`A buffer of ${size} bytes exceeds this adapter's ${limit}.`);
-    }
+    if (size > this.limits.bufferBytes) requireMemory("The work", this.limits, 0, [size]);
     this.counters.buffersCreated++;
     this.counters.liveBytes += size;
     return this.device.gpu.createBuffer({ size, usage });
@@ -105,6 +111,18 @@ export class Runtime {
   destroyBuffer(buffer: GPUBuffer): void {
     this.counters.liveBytes -= buffer.size;
     buffer.destroy();
+  }
+
+  /**
+   * Checks that a plan's buffers can be made.
+   *
+   * @param kept bytes of new buffers for its results.
+   * @throws {MemoryError} where they cannot.
+   */
+  requireRoom({ arena, uploads, readback }: PlanMemory, kept: number): void {
+    const grows = arena > (this.arena?.size ?? 0) ? [arena] : [];
+    const live = this.counters.liveBytes + kept;
+    requireMemory("The work", this.limits, live, [...grows, uploads, readback]);
   }
 
   /** The arena that all plans share: plans never run at the same time. */

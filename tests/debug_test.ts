@@ -31,7 +31,7 @@ Deno.test("explainPlan() tells more with each level", async () => {
   equal(explain(0), "");
   match(
     explain(1),
-    /^plan 7: 5 nodes, \d+ kernels, \d+ distinct sources, arena \d+ bytes, uploads 1024 bytes$/,
+    /^plan 7: 5 nodes, \d+ kernels, \d+ distinct sources, arena \d+ bytes, uploads 1024 bytes, peak \d+ bytes$/,
   );
   const kernels = explain(2).split("\n");
   equal(kernels.length, 1 + plan.steps.length);

@@ -2,6 +2,7 @@
 import type { HeavyAttributes } from "../attributes.ts";
 import type { AdapterProfile } from "../device.ts";
 import { DTYPES } from "../dtype.ts";
+import { MemoryError, type PlanMemory } from "../memory.ts";
 import type { HeavyRule, OutputSpec } from "../rule.ts";
 import { numel, show } from "../shape.ts";
 import type { Arg, Kernel, Lowering } from "../../shaders/kernel.ts";
@@ -51,6 +52,8 @@ export interface Plan {
   readonly uploads: readonly { readonly leaf: number; readonly offset: number }[];
   readonly uploadBytes: number;
   readonly arenaBytes: number;
+  /** Bytes that a run needs. */
+  readonly memory: PlanMemory;
   /** What lies in the arena, and when. */
   readonly tenancies: readonly Tenancy[];
 }
@@ -127,6 +130,8 @@ class Memory {
   private readonly left: Tenancy[] = [];
   readonly uploads: { leaf: number; offset: number }[] = [];
   uploadBytes = 0;
+  /** Bytes of leaves that are in GPU memory. */
+  leafBytes = 0;
 
   constructor(
     private readonly graph: Graph,
@@ -173,7 +178,10 @@ class Memory {
   private placeLeaf(n: GraphNode): Ref {
     const bytes = this.checked(bytesOf(n), n.op, n.shape);
     const tensor = this.graph.leaves[n.leaf];
-    if (tensor.storage || tensor.resident) return { kind: "leaf", leaf: n.leaf, bytes };
+    if (tensor.storage || tensor.resident) {
+      this.leafBytes += bytes;
+      return { kind: "leaf", leaf: n.leaf, bytes };
+    }
     const offset = this.uploadBytes;
     this.uploads.push({ leaf: n.leaf, offset });
     this.uploadBytes += Math.ceil(bytes / this.alignment) * this.alignment;
@@ -182,11 +190,8 @@ class Memory {
 
   private checked(bytes: number, op: string, shape: readonly number[]): number {
     if (bytes <= this.maxBytes) return bytes;
-    throw new RangeError(
-      `${op} ${
-        show(shape)
-      } takes ${bytes} bytes; this adapter binds at most ${this.maxBytes} at once.`,
-    );
+    const what = `${op} ${show(shape)}`;
+    throw new MemoryError(what, bytes, this.maxBytes, "this adapter binds at most");
   }
 
   place(key: string, ref: Ref): void {
@@ -249,7 +254,19 @@ function lastUses(work: readonly Work[], graph: Graph): Map<string, number> {
   return last;
 }
 
-/** Compiles a graph. @throws {RangeError} where a tensor exceeds what the adapter can bind. */
+/** Adds what is written and read back. */
+function planMemory(
+  own: Pick<PlanMemory, "arena" | "uploads" | "leaves">,
+  written: readonly GraphNode[],
+  results: readonly Ref[],
+): PlanMemory {
+  const targets = written.reduce((sum, n) => sum + bytesOf(n), 0);
+  const readback = results.reduce((sum, { bytes }) => sum + bytes, 0);
+  const { arena, uploads, leaves } = own;
+  return { ...own, targets, readback, peak: arena + uploads + leaves + targets + readback };
+}
+
+/** Compiles a graph. @throws {MemoryError} where a tensor exceeds what the adapter can bind. */
 export function makePlan({ graph, reads, profile, alignment, rules }: PlanRequest): Plan {
   const takesEpilogue = (op: string) =>
     op === "sum" || op === "amax" || rules[op as keyof HeavyRules]?.epilogue === true;
@@ -302,6 +319,8 @@ export function makePlan({ graph, reads, profile, alignment, rules }: PlanReques
     direct.has(target) ? [] : [{ from: memory.refOf(t), target }]
   );
   const results = graph.targets.slice(0, reads).map((t) => memory.refOf(t));
-  const { uploads, uploadBytes, arenaBytes, tenancies } = memory;
-  return { steps, results, copies, uploads, uploadBytes, arenaBytes, tenancies };
+  const { uploads, uploadBytes, arenaBytes, leafBytes, tenancies } = memory;
+  const own = { arena: arenaBytes, uploads: uploadBytes, leaves: leafBytes };
+  const bytes = planMemory(own, graph.targets.slice(reads), results);
+  return { steps, results, copies, uploads, uploadBytes, arenaBytes, memory: bytes, tenancies };
 }

@@ -1,0 +1,103 @@
+/** What computations need of GPU memory, and what there is of it. */
+import type { Device } from "./device.ts";
+import { UserError } from "./errors.ts";
+
+/** Thrown before anything of a computation has run that does not fit into memory. */
+export class MemoryError extends UserError {
+  /** Name of the class. */
+  override name = "MemoryError";
+
+  /**
+   * An error that tells both figures.
+   *
+   * @param what needs the memory, as the beginning of a sentence.
+   * @param needed bytes.
+   * @param available bytes.
+   * @param of what `available` is the limit: the end of a sentence.
+   */
+  constructor(what: string, readonly needed: number, readonly available: number, of: string) {
+    super(`${what} needs ${sizeText(needed)} of GPU memory; ${of} ${sizeText(available)}.`);
+  }
+}
+
+/** Bytes of GPU memory that one run of a plan needs. */
+export interface PlanMemory {
+  /** Intermediates. */
+  readonly arena: number;
+  /** Values that come from the host for each run. */
+  readonly uploads: number;
+  /** Parameters and other values that are in GPU memory before. */
+  readonly leaves: number;
+  /** Memory that results are written to, such as gradients. */
+  readonly targets: number;
+  /** Values that are read back. */
+  readonly readback: number;
+  /** All of these. */
+  readonly peak: number;
+}
+
+/** What a device may hold. */
+export interface MemoryLimits {
+  /** Bytes of one buffer. */
+  readonly bufferBytes: number;
+  /**
+   * Bytes of all buffers, those that are alive included; `undefined` where nothing tells, as on GPUs.
+   *
+   * @param live bytes that are alive.
+   */
+  totalBytes(live: number): number | undefined;
+}
+
+/** The limits of a device. Software adapters take their memory from the machine's. */
+export function limitsOf({ gpu, profile }: Device): MemoryLimits {
+  return {
+    bufferBytes: gpu.limits.maxBufferSize,
+    totalBytes: (live) => {
+      const free = profile.class === "cpu" ? freeBytes() : undefined;
+      return free === undefined ? undefined : live + free;
+    },
+  };
+}
+
+/** Bytes of the machine that are free; `undefined` where the process may not ask. */
+function freeBytes(): number | undefined {
+  try {
+    return Deno.systemMemoryInfo().available;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotCapable) return undefined;
+    throw error;
+  }
+}
+
+/**
+ * Checks that buffers can be made.
+ *
+ * @param what is to be run, as the beginning of a sentence.
+ * @param live bytes of buffers that are alive.
+ * @param buffers bytes of each buffer that has yet to be made.
+ * @throws {MemoryError} where they cannot.
+ */
+export function requireMemory(
+  what: string,
+  limits: MemoryLimits,
+  live: number,
+  buffers: readonly number[],
+): void {
+  const largest = Math.max(0, ...buffers);
+  if (largest > limits.bufferBytes) {
+    const of = "this adapter's buffers hold at most";
+    throw new MemoryError(`${what} in one buffer`, largest, limits.bufferBytes, of);
+  }
+  const needed = buffers.reduce((sum, bytes) => sum + bytes, live);
+  const total = limits.totalBytes(live);
+  if (total !== undefined && needed > total) {
+    throw new MemoryError(what, needed, total, "this machine can give");
+  }
+}
+
+/** Bytes in words, as in "3.2 GiB". */
+export function sizeText(bytes: number): string {
+  const units = ["bytes", "KiB", "MiB", "GiB", "TiB"];
+  const unit = Math.min(units.length - 1, Math.floor(Math.log2(Math.max(1, bytes)) / 10));
+  return `${unit === 0 ? bytes : (bytes / 1024 ** unit).toFixed(1)} ${units[unit]}`;
+}

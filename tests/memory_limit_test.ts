@@ -1,0 +1,131 @@
+import {
+  evaluate,
+  gradients,
+  matmul,
+  MemoryError,
+  type MemoryLimits,
+  mul,
+  read,
+  reserve,
+  type Runtime,
+  runtime,
+  submit,
+  sum,
+  tensor,
+} from "../engine/mod.ts";
+import { limitsOf, requireMemory, sizeText } from "../engine/memory.ts";
+import { Linear } from "../engine/nn/mod.ts";
+import { FlatParameters } from "../engine/optim/mod.ts";
+import {
+  deepStrictEqual as deepEqual,
+  ok,
+  rejects,
+  strictEqual as equal,
+  throws,
+} from "node:assert/strict";
+
+/** Runs `work` on a device that may hold less than it could. */
+async function limited(
+  limits: Partial<MemoryLimits>,
+  work: (rt: Runtime) => Promise<void>,
+): Promise<void> {
+  const rt = await runtime();
+  const own = rt.limits;
+  rt.limits = { ...own, ...limits };
+  try {
+    await work(rt);
+  } finally {
+    rt.limits = own;
+  }
+}
+
+/** A product of two square matrices from the host; each computation has a plan of its own. */
+const product = (side: number) => {
+  const x = tensor(new Float32Array(side * side).fill(1), [side, side]);
+  return matmul(x, x);
+};
+
+Deno.test("sizeText() takes the unit that fits", () => {
+  deepEqual([0, 1000, 1536, 2 ** 20, 3.25 * 2 ** 30, 2 ** 52].map(sizeText), [
+    "0 bytes",
+    "1000 bytes",
+    "1.5 KiB",
+    "1.0 MiB",
+    "3.3 GiB",
+    "4096.0 TiB",
+  ]);
+});
+
+Deno.test("requireMemory() tells what is needed and what there is", () => {
+  const limits = { bufferBytes: 2 ** 20, totalBytes: () => 3 * 2 ** 20 };
+  requireMemory("The work", limits, 2 ** 20, [2 ** 20, 2 ** 20]);
+  throws(() => requireMemory("The work", limits, 0, [2 ** 21]), {
+    name: "MemoryError",
+    userFacing: true,
+    needed: 2 ** 21,
+    available: 2 ** 20,
+    message:
+      "The work in one buffer needs 2.0 MiB of GPU memory; this adapter's buffers hold at most 1.0 MiB.",
+  });
+  throws(() => requireMemory("The work", limits, 2 ** 20 + 1, [2 ** 20, 2 ** 20]), {
+    message: "The work needs 3.0 MiB of GPU memory; this machine can give 3.0 MiB.",
+  });
+  requireMemory("The work", { ...limits, totalBytes: () => undefined }, 2 ** 40, []);
+});
+
+Deno.test("limitsOf() knows the machine's memory where the adapter computes in it", async () => {
+  const { device, counters } = await runtime();
+  const { bufferBytes, totalBytes } = limitsOf(device);
+  equal(bufferBytes, device.gpu.limits.maxBufferSize);
+  const total = totalBytes(counters.liveBytes);
+  if (device.profile.class === "gpu") equal(total, undefined);
+  else ok(total! > 2 ** 26 && total! <= Deno.systemMemoryInfo().total + counters.liveBytes);
+});
+
+Deno.test("evaluate() refuses a plan whose buffers the adapter cannot make, before any of it runs", () =>
+  limited({ bufferBytes: 2 ** 16 }, async (rt) => {
+    const before = { ...rt.counters };
+    await rejects(evaluate([product(160)]), MemoryError);
+    deepEqual(rt.counters, before);
+    equal((await read(product(16)))[0], 16);
+    equal(rt.failure, undefined);
+  }));
+
+Deno.test("evaluate() refuses a plan beyond the memory that is left", () =>
+  limited({ totalBytes: (live) => live + 2 ** 16 }, async (rt) => {
+    const before = { ...rt.counters };
+    await rejects(
+      evaluate([product(161)]),
+      /^MemoryError: The work needs .* of GPU memory; this machine can give /,
+    );
+    deepEqual(rt.counters, before);
+    equal((await read(product(17)))[0], 17);
+  }));
+
+Deno.test("reserve() states the peak of a training step, and nothing more is made when it runs", async () => {
+  const rt = await runtime();
+  const layer = new Linear(96, 160);
+  const start = rt.counters.liveBytes;
+  const flat = await FlatParameters.create(layer);
+  const x = tensor(new Float32Array(32 * 96).fill(0.5), [32, 96]);
+  const y = layer.forward(x);
+  const loss = sum(mul(y, y));
+  const write = flat.gradientTargets(gradients(loss, flat.trainable));
+  const parameters = rt.counters.liveBytes - start;
+  const request = { read: [loss], write };
+  const { pipelineCount } = rt;
+  const memory = await reserve(request);
+  equal(rt.pipelineCount, pipelineCount);
+  equal(memory.uploads, 32 * 96 * 4);
+  // Segments of flat buffers are padded to the alignment of their windows.
+  ok(memory.leaves + memory.targets <= parameters);
+  ok(memory.leaves + memory.targets >= 2 * 4 * (96 * 160 + 160));
+  const { arena, uploads, leaves, targets, readback, peak } = memory;
+  equal(peak, arena + uploads + leaves + targets + readback);
+  const reserved = rt.counters.liveBytes;
+  await (await submit(request))();
+  const grown = rt.counters.liveBytes - reserved;
+  ok(grown >= uploads && grown <= uploads + readback + 2 ** 15, `${grown}`);
+  deepEqual(await reserve(request), memory);
+  flat.destroy();
+});
