@@ -8,15 +8,14 @@ export class MemoryError extends UserError {
   override name = "MemoryError";
 
   /**
-   * An error that tells both figures.
+   * An error with its figures.
    *
-   * @param what needs the memory, as the beginning of a sentence.
+   * @param message one sentence that tells both.
    * @param needed bytes.
    * @param available bytes.
-   * @param of what `available` is the limit: the end of a sentence.
    */
-  constructor(what: string, readonly needed: number, readonly available: number, of: string) {
-    super(`${what} needs ${sizeText(needed)} of GPU memory; ${of} ${sizeText(available)}.`);
+  constructor(message: string, readonly needed: number, readonly available: number) {
+    super(message);
   }
 }
 
@@ -85,14 +84,21 @@ export function requireMemory(
 ): void {
   const largest = Math.max(0, ...buffers);
   if (largest > limits.bufferBytes) {
-    const of = "this adapter's buffers hold at most";
-    throw new MemoryError(`${what} in one buffer`, largest, limits.bufferBytes, of);
+    throw new MemoryError(
+      `${what} needs a buffer of ${sizeText(largest)} in GPU memory; this adapter's buffers hold ` +
+        `at most ${sizeText(limits.bufferBytes)}.`,
+      largest,
+      limits.bufferBytes,
+    );
   }
   const needed = buffers.reduce((sum, bytes) => sum + bytes, live);
   const total = limits.totalBytes(live);
-  if (total !== undefined && needed > total) {
-    throw new MemoryError(what, needed, total, "this machine can give");
-  }
+  if (total === undefined || needed <= total) return;
+  throw new MemoryError(
+    `${what} needs ${sizeText(needed)} of GPU memory; this machine can give ${sizeText(total)}.`,
+    needed,
+    total,
+  );
 }
 
 /** Bytes in words, as in "3.2 GiB". */

@@ -65,7 +65,7 @@ Deno.test("requireMemory() tells what is needed and what there is", () => {
     needed: 2 ** 21,
     available: 2 ** 20,
     message:
-      "The work in one buffer needs 2.0 MiB of GPU memory; this adapter's buffers hold at most 1.0 MiB.",
+      "The work needs a buffer of 2.0 MiB in GPU memory; this adapter's buffers hold at most 1.0 MiB.",
   });
   throws(() => requireMemory("The work", limits, 2 ** 20 + 1, [2 ** 20, 2 ** 20]), {
     message: "The work needs 3.0 MiB of GPU memory; this machine can give 3.0 MiB.",

@@ -1,5 +1,13 @@
 /** The graphs of training steps with their gradients: built once for each form, run on new values. */
-import { gradients, type Request, type Storage, submit, type Tensor } from "../engine/mod.ts";
+import {
+  gradients,
+  type PlanMemory,
+  type Request,
+  reserve,
+  type Storage,
+  submit,
+  type Tensor,
+} from "../engine/mod.ts";
 import type { FlatParameters } from "../engine/optim/mod.ts";
 import { formOf, refill } from "./leaves.ts";
 import { stepGraph, type StepParts } from "./step_graph.ts";
@@ -40,6 +48,18 @@ export class StepProgram {
     private readonly parts: Omit<StepParts, keyof StepLeaves>,
     private readonly weights: FlatParameters,
   ) {}
+
+  /**
+   * Plans a step and makes room for it, before any step runs.
+   *
+   * @returns the bytes that it needs.
+   * @throws {MemoryError} where there is not enough memory.
+   */
+  async reserve(leaves: StepLeaves): Promise<PlanMemory> {
+    const step = this.record(leaves);
+    this.recorded.set(formOf(leaves), step);
+    return await reserve(step.request);
+  }
 
   /** Starts a step; its gradients and running statistics end up in the weights' buffers. */
   async run(leaves: StepLeaves): Promise<RunningStep> {

@@ -14,7 +14,12 @@ import { PseudoCache } from "./pseudo_cache.ts";
 import { Sampler } from "./sampler.ts";
 import { poolSlices, type SlicePool } from "./slices.ts";
 import type { BankLeaves } from "./step_graph.ts";
-import { labelledInputs, type StepSizes, unlabelledInputs } from "./step_inputs.ts";
+import {
+  labelledInputs,
+  type SlicePseudo,
+  type StepSizes,
+  unlabelledInputs,
+} from "./step_inputs.ts";
 import { type StepLeaves, StepProgram } from "./step_program.ts";
 
 /** How unlabelled images are used. */
@@ -114,7 +119,11 @@ export class Trainer {
     this.program = new StepProgram({ student, teacher, config: sss, method }, weights);
   }
 
-  /** Reads the training slices and makes a model at step 0. */
+  /**
+   * Reads the training slices and makes a model at step 0.
+   *
+   * @throws {MemoryError} where the memory does not suffice for the run's steps.
+   */
   static async create(options: TrainOptions, data: DataSet): Promise<Trainer> {
     const config = modelConfig(options);
     const student = new SssModel(config, data.classes.length);
@@ -128,7 +137,7 @@ export class Trainer {
     const unlabelled = options.method === "supervised"
       ? { images: [], labels: [], volumes: [] }
       : await poolSlices(data.unlabelled, options.size);
-    return new Trainer(
+    const trainer = new Trainer(
       options,
       student,
       teacher,
@@ -138,6 +147,8 @@ export class Trainer {
       labelled,
       unlabelled,
     );
+    if (data.labelled.length > 0) await trainer.program.reserve(trainer.largestLeaves());
+    return trainer;
   }
 
   /** Steps done. */
@@ -200,6 +211,27 @@ export class Trainer {
       unlabelled: follow ? unlabelledInputs(images, pseudo, this.sizes(), seed, step) : undefined,
       banks: this.remembers(step) ? this.bankLeaves() : undefined,
       lambda: scalar(unlabelledWeight(sss, step)),
+    };
+  }
+
+  /** Blank leaves of the form that needs the most memory. */
+  private largestLeaves(): StepLeaves {
+    const { method, size, seed, steps, batchLabelled, batchUnlabelled } = this.options;
+    const { classes } = this.student;
+    const blank = (count: number) => Array.from({ length: count }, () => new Uint8Array(size ** 2));
+    const images = (count: number) => blank(count).map((plane) => Float32Array.from(plane));
+    const maps = new Uint8Array(classes * size ** 2);
+    const verdict: SlicePseudo = { weight: maps, kept: maps, points: Array(classes).fill(null) };
+    const pseudo = method === "sss" ? Array<SlicePseudo>(batchUnlabelled).fill(verdict) : undefined;
+    const follows = this.unlabelledSampler && steps > this.teacherWarmup;
+    const batch = { images: images(batchLabelled), labels: blank(batchLabelled) };
+    return {
+      labelled: labelledInputs(batch, this.sizes(), seed, 0),
+      unlabelled: follows
+        ? unlabelledInputs(images(batchUnlabelled), pseudo, this.sizes(), seed, 0)
+        : undefined,
+      banks: this.bankLeaves(),
+      lambda: scalar(0),
     };
   }
 

@@ -2,7 +2,7 @@
 import type { HeavyAttributes } from "../attributes.ts";
 import type { AdapterProfile } from "../device.ts";
 import { DTYPES } from "../dtype.ts";
-import { MemoryError, type PlanMemory } from "../memory.ts";
+import { MemoryError, type PlanMemory, sizeText } from "../memory.ts";
 import type { HeavyRule, OutputSpec } from "../rule.ts";
 import { numel, show } from "../shape.ts";
 import type { Arg, Kernel, Lowering } from "../../shaders/kernel.ts";
@@ -190,8 +190,14 @@ class Memory {
 
   private checked(bytes: number, op: string, shape: readonly number[]): number {
     if (bytes <= this.maxBytes) return bytes;
-    const what = `${op} ${show(shape)}`;
-    throw new MemoryError(what, bytes, this.maxBytes, "this adapter binds at most");
+    throw new MemoryError(
+      `${op} ${show(shape)} needs ${
+        sizeText(bytes)
+      } of GPU memory in one binding; this adapter's ` +
+        `hold at most ${sizeText(this.maxBytes)}.`,
+      bytes,
+      this.maxBytes,
+    );
   }
 
   place(key: string, ref: Ref): void {

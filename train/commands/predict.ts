@@ -1,9 +1,11 @@
 /** `deno task predict`: segments scans with a checkpoint of a run. */
+import { advised, TRAIN_SMALLER } from "../run/memory_advice.ts";
 import { parsePredictFlags, runPrediction } from "../run/predict_run.ts";
 import { Trainer } from "../trainer.ts";
 
 /** Runs the command. */
 export async function run(args: string[]): Promise<number> {
   const flags = parsePredictFlags(args);
-  return flags ? await runPrediction(flags, Trainer.create) : 0;
+  if (!flags) return 0;
+  return await advised(TRAIN_SMALLER, () => runPrediction(flags, Trainer.create));
 }

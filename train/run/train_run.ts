@@ -57,11 +57,12 @@ export async function runTraining(
     return INTERRUPTED;
   }
   const { directory, config, data, checkpoint } = prepared;
+  progress.say(describe(prepared));
+  // Where the memory does not suffice, the folder stays empty and can be used again.
+  const trainer = await create(config.train, data);
   using log = await MetricsLog.open(directory.metrics, checkpoint?.step ?? 0);
   await directory.removeLeftovers();
   await writeJson(directory.config, config);
-  progress.say(describe(prepared));
-  const trainer = await create(config.train, data);
   if (checkpoint) await trainer.load(checkpoint.trainer);
   const context = {
     trainer,
