@@ -120,15 +120,24 @@ export class Runtime {
    * @throws {MemoryError} where they cannot.
    */
   requireRoom({ arena, uploads, readback }: PlanMemory, kept: number): void {
-    const grows = arena > (this.arena?.size ?? 0) ? [arena] : [];
-    const live = this.counters.liveBytes + kept;
-    requireMemory("The work", this.limits, live, [...grows, uploads, readback]);
+    const size = this.arena?.size ?? 0;
+    const replaced = arena > size;
+    const live = this.counters.liveBytes + kept - (replaced ? size : 0);
+    const buffers = [replaced ? arena : 0, uploads, readback];
+    requireMemory("The work", this.limits, live, buffers);
   }
 
-  /** The arena that all plans share: plans never run at the same time. */
+  /**
+   * The arena that all plans share: plans never run at the same time. A larger one replaces it where
+   * it is too small; what was submitted before still has the old one until it is done.
+   */
   arenaOf(bytes: number): GPUBuffer | undefined {
     if (bytes === 0) return undefined;
-    if (!this.arena || this.arena.size < bytes) this.arena = this.createBuffer(bytes);
+    if (!this.arena || this.arena.size < bytes) {
+      if (this.arena) this.destroyBuffer(this.arena);
+      this.arena = undefined;
+      this.arena = this.createBuffer(bytes);
+    }
     return this.arena;
   }
 
@@ -234,7 +243,7 @@ interface Bound {
 /** A plan with its pipelines, ready to run again and again. */
 export class Executable {
   private readonly steps: Bound[];
-  private readonly arena: GPUBuffer | undefined;
+  private arena: GPUBuffer | undefined;
   private readonly upload: GPUBuffer | undefined;
   private readonly staged: Uint8Array;
   private lastOutside: readonly Storage[] = [];
@@ -276,6 +285,14 @@ export class Executable {
     this.runtime.device.gpu.queue.writeBuffer(this.upload, 0, this.staged as BufferSource);
   }
 
+  /** Takes over the arena that has replaced the one of the run before. */
+  private followArena(): void {
+    const arena = this.runtime.arenaOf(this.plan.arenaBytes);
+    if (arena === this.arena) return;
+    this.arena = arena;
+    for (const step of this.steps) step.group = undefined;
+  }
+
   /** Frees what only this plan uses. */
   destroy(): void {
     if (this.upload) this.runtime.destroyBuffer(this.upload);
@@ -290,6 +307,7 @@ export class Executable {
     const { runtime, plan } = this;
     for (const leaf of leaves) if (leaf.resident && !leaf.storage) runtime.makeResident(leaf);
     this.writeUploads(leaves);
+    this.followArena();
     const outside = [...leaves.flatMap((l) => l.storage ?? []), ...targets];
     const moved = outside.length !== this.lastOutside.length ||
       outside.some((s, i) =>

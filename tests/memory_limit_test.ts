@@ -102,6 +102,25 @@ Deno.test("evaluate() refuses a plan beyond the memory that is left", () =>
     equal((await read(product(17)))[0], 17);
   }));
 
+Deno.test("a larger arena replaces the one before, and plans of that one follow", async () => {
+  const { counters } = await runtime();
+  const x = tensor(new Float32Array(24 * 24).fill(1), [24, 24]);
+  const small = { read: [matmul(matmul(x, x), x)] };
+  const values = async () => (await (await submit(small))())[0][0];
+  equal(await values(), 24 * 24);
+  const large = matmul(product(512), product(512));
+  const { arena } = await reserve({ read: [large] });
+  const first = counters.liveBytes;
+  const larger = matmul(product(640), product(640));
+  const next = await reserve({ read: [larger] });
+  ok(next.arena > arena);
+  equal(counters.liveBytes - first, next.arena - arena);
+  equal(await values(), 24 * 24);
+  const { bindGroupsCreated } = counters;
+  equal(await values(), 24 * 24);
+  equal(counters.bindGroupsCreated, bindGroupsCreated);
+});
+
 Deno.test("reserve() states the peak of a training step, and nothing more is made when it runs", async () => {
   const rt = await runtime();
   const layer = new Linear(96, 160);
