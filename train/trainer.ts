@@ -8,6 +8,7 @@ import { gpuLabelling } from "../model/sss/gpu_labelling.ts";
 import { SssModel } from "../model/sss/sss_model.ts";
 import type { DataSet, LabelledVolume, Volume } from "./data/dataset.ts";
 import { Random } from "./data/random.ts";
+import { freeze, type PartName } from "./finetune/parts.ts";
 import { type InferenceParts, type Prediction, segmentVolume } from "./inference.ts";
 import { MemoryBanks, type MemorySizes } from "./memory_banks.ts";
 import { PseudoCache } from "./pseudo_cache.ts";
@@ -40,6 +41,10 @@ export interface TrainOptions {
   /** Largest global norm of the gradients. */
   readonly clip: number;
   readonly sss: SssConfig;
+  /** Parts of SAM-2 that keep their weights. */
+  readonly frozen?: readonly PartName[];
+  /** The checkpoint that the run started from; random weights where left out. */
+  readonly start?: string;
 }
 
 /** One optimiser step. */
@@ -122,12 +127,19 @@ export class Trainer {
   /**
    * Reads the training slices and makes a model at step 0.
    *
+   * @param start gives the model its first weights; they are random where left out.
    * @throws {MemoryError} where the memory does not suffice for the run's steps.
    */
-  static async create(options: TrainOptions, data: DataSet): Promise<Trainer> {
+  static async create(
+    options: TrainOptions,
+    data: DataSet,
+    start?: (model: SssModel) => Promise<void>,
+  ): Promise<Trainer> {
     const config = modelConfig(options);
     const student = new SssModel(config, data.classes.length);
     const teacher = new SssModel(config, data.classes.length);
+    await start?.(student);
+    freeze(student, options.frozen ?? []);
     const weights = await FlatParameters.create(student, { seed: options.seed });
     const { weightDecay, clip } = options;
     const optimizer = await AdamW.create(weights, { weightDecay, clipNorm: clip });

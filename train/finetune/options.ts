@@ -1,9 +1,10 @@
 /** Options of `deno task finetune`. */
-import { InvalidArgumentError, Option } from "commander";
+import { Option } from "commander";
 import { UserError } from "../../engine/errors.ts";
 import { cli, decimal, parseOptions, wholeNumber } from "../commands/cli.ts";
 import { imageSize } from "../run/options.ts";
-import { type PartName, PARTS } from "./parts.ts";
+import { PART_NAMES, partNames } from "./part_option.ts";
+import type { PartName } from "./parts.ts";
 
 const MODELS = ["nano", "t", "s", "b+", "l"] as const;
 
@@ -57,7 +58,7 @@ export function parseTuneFlags(args: readonly string[]): TuneCommand | undefined
     .option("--layer-decay <x>", "its factor from block to block of the trunk", decimal(0, 1), 0.9)
     .option("--weight-decay <x>", "decoupled weight decay", decimal(0), 0.1)
     .option("--clip <x>", "largest norm of the gradients, 0 for no limit", decimal(0), 0.1)
-    .option("--freeze <parts>", `kept as they are: ${Object.keys(PARTS).join(",")}`, parts, [])
+    .option("--freeze <parts>", `kept as they are: ${PART_NAMES.join(",")}`, partNames, [])
     .option("--seed <n>", "seed of everything random", wholeNumber(0), 0)
     .option("--checkpoint-every <n>", "steps between checkpoints", wholeNumber(1), 100)
     .option("--out <dir>", "folder of the run (default: runs/finetune-NUMBER)");
@@ -69,7 +70,7 @@ export function parseTuneFlags(args: readonly string[]): TuneCommand | undefined
       "Give the weights to start from, either with --checkpoint FILE or with --random-weights SEED.",
     );
   }
-  if (Object.keys(PARTS).every((part) => freeze.includes(part as PartName))) {
+  if (PART_NAMES.every((part) => freeze.includes(part))) {
     throw new UserError("With all parts frozen there is nothing to tune.");
   }
   return { data: program.args[0], flags };
@@ -77,15 +78,3 @@ export function parseTuneFlags(args: readonly string[]): TuneCommand | undefined
 
 const MAX_FRAMES = 64;
 const frames = wholeNumber(1, MAX_FRAMES);
-
-/** Parser of a list of parts, added to those given before. */
-function parts(text: string, before: readonly PartName[]): PartName[] {
-  const names = text.split(",");
-  const wrong = names.find((name) => !Object.hasOwn(PARTS, name));
-  if (wrong !== undefined) {
-    throw new InvalidArgumentError(
-      `"${wrong}" is none of ${Object.keys(PARTS).join(", ")}.`,
-    );
-  }
-  return [...before, ...names as PartName[]];
-}

@@ -45,6 +45,7 @@ const OPTIONS: Readonly<Record<string, string>> = {
   "train.batchLabelled": "--batch",
   "train.batchUnlabelled": "--unlabelled-batch",
   "train.learningRate": "--lr",
+  "train.frozen": "--freeze",
   "train.method": "--method",
   "train.model": "--model",
   "train.size": "--size",

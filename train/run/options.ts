@@ -5,6 +5,8 @@ import { UserError } from "../../engine/errors.ts";
 import { type SssConfig, sssConfig, sssDefaults } from "../../model/sss/config.ts";
 import { cli, decimal, parseOptions, wholeNumber } from "../commands/cli.ts";
 import type { Spacing } from "../data/dataset.ts";
+import { PART_NAMES, partNames } from "../finetune/part_option.ts";
+import type { PartName } from "../finetune/parts.ts";
 import {
   type DataChoice,
   type DataIdentity,
@@ -27,6 +29,9 @@ export interface TrainFlags {
   readonly unlabelledBatch?: number;
   readonly lr?: number;
   readonly spacing?: Spacing;
+  /** Weights to start from. */
+  readonly checkpoint?: string;
+  readonly freeze?: readonly PartName[];
   readonly out?: string;
   readonly resume?: string;
   readonly evalLimit?: number;
@@ -104,6 +109,8 @@ export function parseTrainFlags(args: readonly string[]): TrainFlags | undefined
         `(default: ${train.batchUnlabelled})`,
       wholeNumber(1),
     )
+    .option("--checkpoint <file>", "start from SAM-2 weights of --model: .pt, .pth, .safetensors")
+    .option("--freeze <parts>", `parts that keep them: ${PART_NAMES.join(",")}`, partNames)
     .option("--lr <x>", `learning rate (default: ${train.learningRate})`, decimal(0))
     .option(
       "--sss <field=value>",
@@ -129,6 +136,11 @@ export function parseTrainFlags(args: readonly string[]): TrainFlags | undefined
   if (flags?.resume !== undefined && flags.out !== undefined) {
     throw new UserError("--resume continues in the folder of the run; --out cannot go with it.");
   }
+  if (flags?.resume !== undefined && flags.checkpoint !== undefined) {
+    throw new UserError(
+      "--resume goes on with the weights of the run; --checkpoint cannot go with it.",
+    );
+  }
   return flags;
 }
 
@@ -153,6 +165,8 @@ export function choose(base: Choices, flags: TrainFlags): Choices {
       batchLabelled: flags.batch ?? train.batchLabelled,
       batchUnlabelled: method === "supervised" ? 0 : unlabelled,
       learningRate: flags.lr ?? train.learningRate,
+      ...(flags.freeze && { frozen: flags.freeze }),
+      ...(flags.checkpoint !== undefined && { start: resolve(flags.checkpoint) }),
       sss: flags.sss ? sssConfig({ ...train.sss, ...flags.sss }) : train.sss,
     },
     schedule: {

@@ -1,4 +1,5 @@
 /** `deno task train` from its options to its exit code. */
+import type { Module } from "../../engine/nn/mod.ts";
 import type { DataSet } from "../data/dataset.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import type { RunConfig } from "./config.ts";
@@ -11,10 +12,15 @@ import { report } from "./report.ts";
 import { RunDirectory, writeJson } from "./run_dir.ts";
 import { INTERRUPTED, type StopRequest, watchSignals } from "./signals.ts";
 import { NO_VALIDATION, type RunTrainer, train, type TrainingContext } from "./training.ts";
+import { startFrom } from "./start_weights.ts";
 import type { TrainOptions } from "../trainer.ts";
 
 /** Makes a trainer at step 0. */
-export type CreateTrainer = (options: TrainOptions, data: DataSet) => Promise<RunTrainer>;
+export type CreateTrainer = (
+  options: TrainOptions,
+  data: DataSet,
+  start?: (model: Module) => Promise<void>,
+) => Promise<RunTrainer>;
 
 interface Tools {
   readonly progress: ProgressLine;
@@ -58,8 +64,12 @@ export async function runTraining(
   }
   const { directory, config, data, checkpoint } = prepared;
   progress.say(describe(prepared));
+  const { start } = config.train;
+  const begin = start !== undefined && !checkpoint
+    ? (model: Module) => startFrom(model, start)
+    : undefined;
   // Where the memory does not suffice, the folder stays empty and can be used again.
-  const trainer = await create(config.train, data);
+  const trainer = await create(config.train, data, begin);
   using log = await MetricsLog.open(directory.metrics, checkpoint?.step ?? 0);
   await directory.removeLeftovers();
   await writeJson(directory.config, config);
