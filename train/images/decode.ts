@@ -116,7 +116,8 @@ function decodePng(bytes: Uint8Array, name: string): PngSamples {
     return pngSamples(bytes);
   } catch (error) {
     // The decoder reads on where a file stops.
-    const reason = error instanceof RangeError ? "it ends early" : (error as Error).message;
+    const { cause = error, message } = error as Error;
+    const reason = cause instanceof RangeError ? "it ends early" : message;
     throw damaged(name, "png", reason, error);
   }
 }
@@ -167,7 +168,7 @@ async function decodeJpeg(
 }
 
 function damaged(name: string, format: ImageFormat, reason: string, cause?: unknown): UserError {
-  const text = reason.replace(/^[A-Z](?=[a-z])/, (first) => first.toLowerCase()).replace(
+  const text = reason.replace(/^[A-Z](?=[a-z ])/, (first) => first.toLowerCase()).replace(
     /[.:]$/,
     "",
   );

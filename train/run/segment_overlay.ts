@@ -36,6 +36,15 @@ export function bestOfEach(masks: readonly FoundMask[]): FoundMask[] {
   return masks.filter(({ object }, i) => i === 0 || masks[i - 1].object !== object);
 }
 
+/** Large masks first, so that they do not hide small ones. */
+export function drawingOrder(masks: readonly FoundMask[]): FoundMask[] {
+  const sized = masks.map((found) => {
+    const pixels = found.mask.data.reduce((sum, value) => sum + value, 0);
+    return { found, pixels };
+  });
+  return sized.sort((a, b) => b.pixels - a.pixels).map(({ found }) => found);
+}
+
 function draw(
   image: RgbImage,
   masks: readonly FoundMask[],
@@ -44,11 +53,7 @@ function draw(
   caption?: string,
 ): Picture {
   const canvas = new Canvas(image, size);
-  const area = ({ mask: { data } }: FoundMask) => data.reduce((sum, value) => sum + value, 0);
-  const sized = masks.map((found) => ({ found, pixels: area(found) }));
-  // Small masks are drawn later, so that large ones do not hide them.
-  sized.sort((a, b) => b.pixels - a.pixels);
-  for (const { found } of sized) canvas.mask(found.mask, objectColour(found.object - 1));
+  for (const { object, mask } of drawingOrder(masks)) canvas.mask(mask, objectColour(object - 1));
   boxes.forEach((box, i) => canvas.box(box, objectColour(i)));
   for (const { at, label } of clicks) canvas.point(at, label === 1);
   if (caption !== undefined) canvas.caption(caption);
