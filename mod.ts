@@ -1,6 +1,6 @@
 /**
  * SAM-2 and semi-supervised segmentation on WebGPU: the engine (tensors, gradients, layers,
- * optimisers) and the models.
+ * optimisers), the models, and readers of images, videos and scans for them.
  *
  * @example Gradients
  * ```ts
@@ -20,3 +20,9 @@ export * from "./engine/mod.ts";
 export * from "./engine/nn/mod.ts";
 export * from "./engine/optim/mod.ts";
 export * from "./model/mod.ts";
+export { type DecodedImage, decodeImage, readImage, readMask } from "./train/images/decode.ts";
+export { type NiftiHeader, type NiftiVolume, readNifti, writeNifti } from "./train/data/nifti.ts";
+export type { Spacing, Volume, VolumeShape } from "./train/data/dataset.ts";
+export { folderFrames } from "./train/frames/folder.ts";
+export type { NamedFrames } from "./train/frames/named_frames.ts";
+export { type VideoFileOptions, videoFrames } from "./train/frames/video_file.ts";

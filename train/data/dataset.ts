@@ -9,11 +9,13 @@ export type Spacing = readonly [z: number, y: number, x: number];
 
 /** A stack of slices. Volumes are shared between callers: treat the arrays as read-only. */
 export interface Volume {
+  /** Name, different for each volume of a set. */
   readonly id: string;
   /** All volumes of one patient fall into the same split. */
   readonly patient: string;
   /** Intensities [S, H, W], row-major. */
   readonly image: Float32Array;
+  /** Slices, rows and columns. */
   readonly shape: VolumeShape;
   /** Absent where the files do not store it. */
   readonly spacing?: Spacing;

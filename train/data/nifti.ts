@@ -14,10 +14,13 @@ export interface NiftiHeader {
   readonly pixDims: readonly [number, number, number, number];
   /** The field xyzt_units. */
   readonly units: number;
+  /** What the qform leads to; 0 for nothing. */
   readonly qformCode: number;
+  /** What the sform leads to; 0 for nothing. */
   readonly sformCode: number;
   /** quatern_b, quatern_c, quatern_d. */
   readonly quaternion: readonly [number, number, number];
+  /** Offset of the qform. */
   readonly qoffset: readonly [number, number, number];
   /** srow_x, srow_y, srow_z. */
   readonly srow: readonly number[];
@@ -29,6 +32,7 @@ export interface NiftiHeader {
 
 /** A NIfTI file in memory: i runs along rows (W), j along columns (H), k along slices (S). */
 export interface NiftiVolume extends Volume {
+  /** Where the voxels lie in space. */
   readonly header: NiftiHeader;
   /** Number of NaN and infinite voxels, which were replaced by 0. */
   readonly replaced: number;

@@ -19,6 +19,21 @@ const HEADER_BYTES = 1 << 16;
  *
  * @throws {UserError} where the folder cannot be read or has no image, two images have one name, or
  * sizes differ.
+ *
+ * @example Tracking through a folder
+ * ```ts
+ * import { CONFIGS, FlatParameters, folderFrames, Sam2, VideoPredictor } from "./mod.ts";
+ *
+ * const model = new Sam2(CONFIGS.nano);
+ * await FlatParameters.create(model); // random weights; loadWeights() puts others in their place
+ * await using frames = await folderFrames("frames");
+ * const predictor = new VideoPredictor(model, frames);
+ * await predictor.addPointsOrBox(0, 1, { points: [[210, 350]], labels: [1] });
+ * for await (const { frame, logits } of predictor.propagate()) {
+ *   console.log(frames.nameOf(frame), logits.filter((logit) => logit > 0).length, "pixels");
+ * }
+ * await predictor.close();
+ * ```
  */
 export async function folderFrames(folder: string): Promise<NamedFrames> {
   const files = await imagesOf(folder);

@@ -27,6 +27,14 @@ const NEAR = 32;
  * step back beyond the frames that are kept, decodes the file from its beginning.
  *
  * @throws {UserError} where ffmpeg is not installed, or finds no frame in the file.
+ *
+ * @example The size of a video
+ * ```ts
+ * import { videoFrames } from "./mod.ts";
+ *
+ * await using frames = await videoFrames("video.mp4");
+ * console.log(frames.count, "frames of", frames.width, "x", frames.height, "pixels");
+ * ```
  */
 export async function videoFrames(
   path: string,

@@ -75,7 +75,23 @@ export async function decodeImage(bytes: Uint8Array, name: string): Promise<Deco
   return { data, width, height, turned: false };
 }
 
-/** Reads an image file. @throws {UserError} as {@link decodeImage}, and where it cannot be read. */
+/**
+ * Reads an image file.
+ *
+ * @throws {UserError} as {@link decodeImage}, and where it cannot be read.
+ *
+ * @example The image of a predictor
+ * ```ts
+ * import { CONFIGS, FlatParameters, ImagePredictor, readImage, Sam2 } from "./mod.ts";
+ *
+ * const model = new Sam2(CONFIGS.nano);
+ * await FlatParameters.create(model); // random weights; loadWeights() puts others in their place
+ * const predictor = new ImagePredictor(model);
+ * await predictor.setImage(await readImage("photo.jpg"));
+ * const { ious } = await predictor.predict([{ points: [[520, 375]], labels: [1] }]);
+ * console.log("predicted overlaps", ious);
+ * ```
+ */
 export async function readImage(path: string): Promise<DecodedImage> {
   return await decodeImage(await readBytes(path), path);
 }

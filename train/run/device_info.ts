@@ -39,3 +39,8 @@ export function describeBytes(bytes: number): string {
   const [unit, name] = bytes >= 2 ** 30 ? [2 ** 30, "GiB"] : [2 ** 20, "MiB"];
   return `${(bytes / unit).toFixed(1)} ${name}`;
 }
+
+/** Waits until the adapter has done all that was asked of it. */
+export async function gpuIdle(): Promise<void> {
+  await (await device()).gpu.queue.onSubmittedWorkDone();
+}

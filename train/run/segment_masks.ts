@@ -7,6 +7,7 @@ import { ImagePredictor, type Prediction } from "../../model/sam2/image_predicto
 import type { ObjectPrompt } from "../../model/sam2/image_prompts.ts";
 import type { RgbImage } from "../../model/sam2/image_transform.ts";
 import type { Sam2 } from "../../model/sam2/sam2.ts";
+import { gpuIdle } from "./device_info.ts";
 import { autoOptions, type SegmentFlags } from "./segment_options.ts";
 
 /** A mask with what the model says of it. */
@@ -75,6 +76,8 @@ async function prompted({ model, image, flags, mask }: SegmentWork, tell: Tell):
   const started = performance.now();
   tell(`encoding ${flags.input}`);
   await predictor.setImage(image);
+  // Only for the sake of the times: predictions would wait by themselves.
+  await gpuIdle();
   const encoded = performance.now();
   const prompts = objectPrompts(
     flags,
