@@ -41,6 +41,9 @@ export function startFfmpeg(
       stdin,
       stdout: "piped",
       stderr: "piped",
+      // Its own process group: the terminal's Ctrl-C ends this process in its own time, and with it
+      // the pipes by which ffmpeg lives.
+      detached: Deno.build.os !== "windows",
     }).spawn();
     return { child, complaint: lastLine(child.stderr) };
   } catch (error) {

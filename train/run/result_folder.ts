@@ -40,7 +40,7 @@ export class ResultFolder {
   ) {}
 
   /**
-   * Makes the folder, and removes the files that an earlier run of the same command lists there.
+   * Makes the folder, where there is none.
    *
    * @param command `segment` or `track`, the name of the JSON file.
    * @param input what must not be overwritten.
@@ -48,14 +48,13 @@ export class ResultFolder {
    */
   static async open(path: string, command: string, input: string): Promise<ResultFolder> {
     await makeFolder(path);
-    const within = `${await Deno.realPath(path)}/`;
-    const source = await Deno.realPath(input);
+    const real = async (name: string) => (await Deno.realPath(name)).replaceAll("\\", "/");
+    const within = `${await real(path)}/`;
+    const source = await real(input);
     if (source.startsWith(within) && RESULTS.test(source.slice(within.length))) {
       throw new UserError(`${input} would be overwritten by results; give another --out.`);
     }
-    const folder = new ResultFolder(path, `${command}.json`);
-    await folder.clear();
-    return folder;
+    return new ResultFolder(path, `${command}.json`);
   }
 
   /** Writes a mask as a PNG file, white on black. */
@@ -75,15 +74,11 @@ export class ResultFolder {
     await writeJson(`${this.path}/${this.index}`, value);
   }
 
-  private async makeFolderOf(file: string): Promise<void> {
-    const folder = file.slice(0, file.lastIndexOf("/"));
-    if (this.folders.has(folder)) return;
-    await makeFolder(`${this.path}/${folder}`);
-    this.folders.add(folder);
-  }
-
-  /** Removes what an earlier run has listed, so that its masks are not taken for those of this one. */
-  private async clear(): Promise<void> {
+  /**
+   * Removes the files that an earlier run of the command lists, so that its masks are not taken for those
+   * of this one.
+   */
+  async clear(): Promise<void> {
     const index = `${this.path}/${this.index}`;
     let text: string;
     try {
@@ -101,6 +96,13 @@ export class ResultFolder {
     folders.delete("");
     for (const folder of folders) await Deno.remove(`${this.path}/${folder}`).catch(() => {});
     await Deno.remove(index);
+  }
+
+  private async makeFolderOf(file: string): Promise<void> {
+    const folder = file.slice(0, file.lastIndexOf("/"));
+    if (this.folders.has(folder)) return;
+    await makeFolder(`${this.path}/${folder}`);
+    this.folders.add(folder);
   }
 }
 

@@ -38,6 +38,7 @@ export async function runSegmentation(
   const load = (performance.now() - started) / 1000;
   const work = { model: loaded.model, image, flags, ...(mask && { mask }) };
   const found = await findMasks(work, (text) => progress.update(text));
+  await folder.clear();
   const seconds = { load, ...found.seconds };
   const index = await writeResults(folder, flags, subject, loaded, { ...found, seconds });
   progress[Symbol.dispose]();

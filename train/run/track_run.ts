@@ -97,9 +97,10 @@ async function prepare(
 
 /** Tracks, and writes the labels of a scan and the JSON file, also where an error ends it. */
 async function track(scene: Scene): Promise<Index> {
-  const { flags, opened: { frames }, progress } = scene;
+  const { flags, opened: { frames }, folder, progress } = scene;
   progress.update("loading the model");
   const loaded = await loadModel(flags, true);
+  await folder.clear();
   const predictor = new VideoPredictor(loaded.model, frames, videoOptions(flags));
   const results = new TrackResults(scene);
   try {
