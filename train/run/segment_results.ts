@@ -147,7 +147,9 @@ export function summary({ out, deviceInfo: wanted }: SegmentFlags, index: Segmen
   const times = Object.entries(seconds).map(([name, value]) => `${name} ${value.toFixed(1)} s`);
   const memory = wanted ? [`${describeBytes(device.gpu_bytes)} of GPU memory`] : [];
   lines.push(
-    `${out}: ${masks.length} masks, ${files.join(", ")} (${[...times, ...memory].join(", ")}).`,
+    `${out}: ${masks.length} mask${masks.length === 1 ? "" : "s"}, ${files.join(", ")} (${
+      [...times, ...memory].join(", ")
+    }).`,
   );
   return lines.join("\n");
 }

@@ -164,7 +164,9 @@ function summary({ out, deviceInfo: wanted }: TrackFlags, index: Index): string 
   const { objects, results, frames, labels, overlay, device } = index;
   const files = [labels?.file, overlay?.file, "track.json"].filter((file) => file !== undefined);
   const memory = wanted ? `, ${describeBytes(device.gpu_bytes)} of GPU memory` : "";
-  return `${out}: masks of ${objects.length} objects in ${results.length} of ${frames} frames, ` +
+  return `${out}: masks of ${objects.length} object${
+    objects.length === 1 ? "" : "s"
+  } in ${results.length} of ${frames} frames, ` +
     `${files.join(", ")} (${index.seconds_per_frame} s a frame${memory}).`;
 }
 
