@@ -119,3 +119,8 @@ function listedFiles(text: string): string[] {
   }
   return files;
 }
+
+/** A number of things in words, as in "1 mask" or "3 masks". */
+export function counted(count: number, thing: string): string {
+  return `${count} ${thing}${count === 1 ? "" : "s"}`;
+}

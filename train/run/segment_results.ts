@@ -5,7 +5,7 @@ import type { ScanFrames } from "../frames/scan.ts";
 import { writePng } from "../images/picture.ts";
 import { describeBytes, type DeviceInfo, deviceInfo, gpuBytes } from "./device_info.ts";
 import type { LoadedModel } from "./model_options.ts";
-import { LABELS, type MaskEntry, type ResultFolder } from "./result_folder.ts";
+import { counted, LABELS, type MaskEntry, type ResultFolder } from "./result_folder.ts";
 import type { FoundMask } from "./segment_masks.ts";
 import type { SegmentFlags } from "./segment_options.ts";
 import { bestOfEach, drawingOrder, segmentOverlay } from "./segment_overlay.ts";
@@ -146,10 +146,7 @@ export function summary({ out, deviceInfo: wanted }: SegmentFlags, index: Segmen
   const files = [labels?.file, overlay.file, "segment.json"].filter((file) => file !== undefined);
   const times = Object.entries(seconds).map(([name, value]) => `${name} ${value.toFixed(1)} s`);
   const memory = wanted ? [`${describeBytes(device.gpu_bytes)} of GPU memory`] : [];
-  lines.push(
-    `${out}: ${masks.length} mask${masks.length === 1 ? "" : "s"}, ${files.join(", ")} (${
-      [...times, ...memory].join(", ")
-    }).`,
-  );
+  const costs = [...times, ...memory].join(", ");
+  lines.push(`${out}: ${counted(masks.length, "mask")}, ${files.join(", ")} (${costs}).`);
   return lines.join("\n");
 }

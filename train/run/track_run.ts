@@ -13,7 +13,7 @@ import {
 } from "./device_info.ts";
 import { type LoadedModel, loadModel } from "./model_options.ts";
 import { ProgressLine, standardError, type Terminal } from "./progress.ts";
-import { LABELS, ResultFolder } from "./result_folder.ts";
+import { counted, LABELS, ResultFolder } from "./result_folder.ts";
 import { requireNoScanFlags, scanOptions } from "./scan_options.ts";
 import { INTERRUPTED, type StopRequest, watchSignals } from "./signals.ts";
 import { type FrameEntry, type Scene, trackFrames, TrackResults } from "./track_frames.ts";
@@ -164,9 +164,8 @@ function summary({ out, deviceInfo: wanted }: TrackFlags, index: Index): string 
   const { objects, results, frames, labels, overlay, device } = index;
   const files = [labels?.file, overlay?.file, "track.json"].filter((file) => file !== undefined);
   const memory = wanted ? `, ${describeBytes(device.gpu_bytes)} of GPU memory` : "";
-  return `${out}: masks of ${objects.length} object${
-    objects.length === 1 ? "" : "s"
-  } in ${results.length} of ${frames} frames, ` +
+  const done = `${results.length} of ${frames} frames`;
+  return `${out}: masks of ${counted(objects.length, "object")} in ${done}, ` +
     `${files.join(", ")} (${index.seconds_per_frame} s a frame${memory}).`;
 }
 
