@@ -117,7 +117,9 @@ async function segmentSlice(
   const memories = banks.ready ? memoryTokens(banks.top(embedding, draws), parts) : undefined;
   const given = {
     points: promptLeaves(prompts),
-    masks: parts.config.maskPrompt ? model.maskPrompts(model.coarse(features)) : undefined,
+    masks: parts.config.maskPrompt
+      ? model.maskPrompts(model.coarse(features, parts.config))
+      : undefined,
     refine: parts.config.refine,
   };
   const masks = model.decode(features, model.embed(features, memories), given);
@@ -147,7 +149,7 @@ export async function segmentVolume(
   if (mode === "oracle" && !("label" in volume)) {
     throw new RangeError(`${volume.id} has no label to take oracle prompts from.`);
   }
-  const encoded = await encodeVolume(model, planes, size, { keep: true });
+  const encoded = await encodeVolume(model, planes, size, { ...parts.config, keep: true });
   const prompts = mode === "oracle"
     ? oraclePrompts(volume as LabelledVolume, model.classes, size)
     : await searchedPrompts(parts, encoded, volume);

@@ -45,7 +45,7 @@ export class PseudoCache {
     const { first, count, spacing } = this.pool.volumes[index];
     const { size } = this;
     const planes = this.pool.images.slice(first, first + count);
-    const { coarse } = await encodeVolume(teacher, planes, size, { keep: false });
+    const { coarse } = await encodeVolume(teacher, planes, size, { ...this.config, keep: false });
     const found = await pcsw(
       coarse,
       [teacher.classes + 1, count, size, size],

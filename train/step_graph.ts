@@ -191,7 +191,7 @@ export function stepGraph(parts: StepParts): StepGraph {
   const strong = (views?.strong ?? []).map(({ image }) => student.encode(image)).map((features) =>
     config.unlabelledGrad === "figure" ? detached(features) : features
   );
-  const coarse = student.coarse(joined([own, ...strong]), training);
+  const coarse = student.coarse(joined([own, ...strong]), config, training);
   const count = parts.unlabelled?.images.shape[0] ?? 0;
   const coarseOf = (pass: number) =>
     pass === 0 ? narrow(coarse, 0, 0, batch) : narrow(coarse, 0, batch + (pass - 1) * count, count);
@@ -257,7 +257,7 @@ function unlabelledTerm(
     config.maskPrompt ? student.maskPrompts(logits) : undefined;
   const seen = teacher.decode(taught, teacher.embed(taught), {
     points: promptTokens(prompts),
-    masks: maskPrompts(teacher.coarse(weak)),
+    masks: maskPrompts(teacher.coarse(weak, config)),
     refine: config.refine,
   });
   const pseudo = pseudoLabels(teacher.classLogits(seen), weight, config.conf);

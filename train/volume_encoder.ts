@@ -9,7 +9,7 @@ import {
   tensor,
 } from "../engine/mod.ts";
 import type { PyramidFeatures } from "../model/sam2/fpn_neck.ts";
-import type { SssModel } from "../model/sss/sss_model.ts";
+import type { CoarseOptions, SssModel } from "../model/sss/sss_model.ts";
 import { modelInput } from "./model_input.ts";
 import { enlarge } from "./objective.ts";
 
@@ -26,12 +26,18 @@ export interface EncodedVolume {
   readonly coarse: Float32Array<ArrayBuffer>;
 }
 
-/** Encodes a volume. `keep`: its features stay on the GPU, for {@link sliceFeatures}. */
+/** How to encode a volume. */
+export interface EncodeOptions extends CoarseOptions {
+  /** Whether its features stay on the GPU, for {@link sliceFeatures}. */
+  readonly keep: boolean;
+}
+
+/** Encodes a volume. */
 export async function encodeVolume(
   model: SssModel,
   planes: readonly Float32Array[],
   size: number,
-  { keep }: { keep: boolean },
+  options: EncodeOptions,
 ): Promise<EncodedVolume> {
   const channels = model.classes + 1;
   const plane = size * size;
@@ -43,11 +49,11 @@ export async function encodeVolume(
     const count = Math.min(GROUP, planes.length - first);
     for (let i = 0; i < count; i++) data.set(planes[first + i], i * plane);
     const features = model.encode(modelInput(tensor(data, [GROUP, 1, size, size])));
-    const probability = softmax(enlarge(model.coarse(features), size), 1);
+    const probability = softmax(enlarge(model.coarse(features, options), size), 1);
     const coarsest = flatten(features.levels[features.levels.length - 1], 1);
     const finish = await submit({
       read: [probability, coarsest],
-      keep: keep ? features.levels : [],
+      keep: options.keep ? features.levels : [],
     });
     const [values, embedded] = await finish() as Float32Array[];
     for (let i = 0; i < count; i++) {

@@ -1,4 +1,4 @@
-/** The coarse head D_sam: class maps from the finest features, from which prompts are searched. */
+/** The coarse head D_sam: class maps at the finest scale, from which prompts are searched. */
 import { relu, type Tensor } from "../../engine/mod.ts";
 import { BatchNorm2d, Conv2d, Module, type Training } from "../../engine/nn/mod.ts";
 
@@ -26,8 +26,8 @@ export class CoarseHead extends Module {
     this.conv2 = new Conv2d(HIDDEN, outputs, 1);
   }
 
-  /** The finest level [B, dim, H, W] to logits [B, outputs, H, W]. */
-  forward(finest: Tensor, training?: Training): Tensor {
-    return this.conv2.forward(relu(this.norm.forward(this.conv1.forward(finest), training)));
+  /** Features [B, dim, H, W] to logits [B, outputs, H, W]. */
+  forward(features: Tensor, training?: Training): Tensor {
+    return this.conv2.forward(relu(this.norm.forward(this.conv1.forward(features), training)));
   }
 }

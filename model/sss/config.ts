@@ -27,6 +27,12 @@ export interface SssConfig {
   /** Temperature of the spatial similarity's sigmoid. */
   readonly temperature: number;
 
+  /**
+   * What the coarse head reads: the finest level of the pyramid, as published, or the sum of all levels.
+   * SAM-2's neck adds nothing coarser to its finest level, and a nano trunk sees windows of 32 px there.
+   */
+  readonly coarseLevels: "finest" | "all";
+
   /** Supervised loss: 0.5 (CE + Dice), CE, BCE + Dice, or BCE with positive weight 2. */
   readonly labelLoss: "ce+dice" | "ce" | "bce+dice" | "bce-pw2";
   /**
@@ -96,6 +102,7 @@ export const sssDefaults: SssConfig = {
   residual: "add",
   similarity: "global",
   temperature: 1,
+  coarseLevels: "all",
   labelLoss: "ce+dice",
   unlabelledLoss: "ce+dice",
   teacherWarmup: 0.5,

@@ -81,6 +81,12 @@ export interface DrawnMemories {
   readonly count: number;
 }
 
+/** What the coarse head reads. */
+export interface CoarseOptions {
+  /** The finest level of the pyramid alone, or the sum of all. */
+  readonly coarseLevels: "finest" | "all";
+}
+
 /** SAM-2 that segments a fixed list of classes, each as one object. */
 export class SssModel extends Sam2 {
   /** What is learned beside SAM-2. */
@@ -121,8 +127,12 @@ export class SssModel extends Sam2 {
   }
 
   /** Coarse logits [B, classes + 1, R / 4, R / 4]. */
-  coarse(features: PyramidFeatures, training?: Training): Tensor {
-    return this.sss.coarse.forward(features.levels[0], training);
+  coarse({ levels }: PyramidFeatures, options: CoarseOptions, training?: Training): Tensor {
+    const [finest, ...coarser] = levels;
+    const size = [finest.shape[2], finest.shape[3]] as const;
+    const read = options.coarseLevels === "all" ? coarser : [];
+    const enlarged = read.map((level) => interpolate(level, { size, mode: "bilinear" }));
+    return this.sss.coarse.forward([finest, ...enlarged].reduce(add), training);
   }
 
   /**
