@@ -109,24 +109,39 @@ export function dicePerObject(logits: Tensor, target: Tensor): Tensor {
   return sub(1, div(shared, add(add(sum(p, 1), sum(y, 1)), 1)));
 }
 
+/** Options of the focal loss. */
+export interface FocalOptions {
+  /** Share of positive elements, 0.25 where left out; a negative one leaves the factor out. */
+  readonly alpha?: number;
+  /** Exponent of how far an element is off, 2 where left out. */
+  readonly gamma?: number;
+}
+
 /**
  * Focal loss of SAM-2's training code: `alpha_t (1 - p_t)^gamma BCE`, averaged over the elements of
- * each object of [N, ...], summed and divided by `objects`. A negative alpha leaves the factor out.
+ * each object of [N, ...], summed and divided by `objects`.
  */
 export function sigmoidFocalLoss(
   logits: Tensor,
   target: Tensor,
-  { objects = logits.shape[0], alpha = 0.25, gamma = 2 }: {
-    objects?: number;
-    alpha?: number;
-    gamma?: number;
-  } = {},
+  { objects = logits.shape[0], ...options }: FocalOptions & { objects?: number } = {},
+): Tensor {
+  return div(sum(focalPerObject(logits, target, options)), objects);
+}
+
+/** The terms of {@link sigmoidFocalLoss}, [N]. */
+export function focalPerObject(
+  logits: Tensor,
+  target: Tensor,
+  { alpha = 0.25, gamma = 2 }: FocalOptions = {},
 ): Tensor {
   const p = sigmoid(logits);
   const miss = add(mul(p, sub(1, target)), mul(sub(1, p), target));
-  let loss = mul(bceWithLogits(logits, target, { reduction: "none" }), pow(miss, gamma));
+  // A square costs less than a power, forward and backward.
+  const factor = gamma === 2 ? square(miss) : pow(miss, gamma);
+  let loss = mul(bceWithLogits(logits, target, { reduction: "none" }), factor);
   if (alpha >= 0) loss = mul(loss, add(mul(target, alpha), mul(sub(1, target), 1 - alpha)));
-  return div(mul(sum(loss), logits.shape[0] / logits.size), objects);
+  return mean(reshape(loss, [logits.shape[0], -1]), [1]);
 }
 
 /**

@@ -74,3 +74,16 @@ Deno.test("gpuLabelling() joins a path that winds through a whole window", async
 Deno.test("gpuLabelling() is refused when there is nothing to label", async () => {
   await rejects(async () => await gpuLabelling()([], [1, 1, 1], [], 6), RangeError);
 });
+
+Deno.test("gpuLabelling() names what it needs and what there is when masks exceed the adapter", async () => {
+  const side = 2 ** 16;
+  const windows = [{ start: 0, length: 1 }];
+  await rejects(
+    async () => await gpuLabelling()([new Uint8Array(0)], [1, side, side], windows, 6),
+    {
+      name: "MemoryError",
+      needed: 4 * side * side,
+      message: /needs 16\.0 GiB at once; this adapter binds at most \d+\.\d [MG]iB\.$/,
+    },
+  );
+});

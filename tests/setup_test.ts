@@ -1,4 +1,10 @@
-import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "node:assert/strict";
+import {
+  deepStrictEqual as deepEqual,
+  doesNotMatch,
+  match,
+  ok,
+  strictEqual as equal,
+} from "node:assert/strict";
 import { join } from "node:path";
 import { remedy } from "../train/setup/driver.ts";
 
@@ -188,6 +194,9 @@ Deno.test({
       equal(code, 1);
       match(err, /UserError: No WebGPU adapter[^]*\n\s+at .*driver\.ts/);
     }
+    const { err } = await launchWithoutDriver({ ...scene, env: { DEBUG: "0" } });
+    match(err, /^No WebGPU adapter/);
+    doesNotMatch(err, /\n\s+at /);
   },
 });
 

@@ -3,6 +3,7 @@
  * gets one first where the command needs it:
  * `deno run -A train/launch.ts <module, from the project's folder> <arguments>`.
  */
+import { debugLevel } from "../engine/debug.ts";
 import { findAdapter } from "../engine/device.ts";
 import { isUserError, UserError } from "../engine/errors.ts";
 import { installDriver, type Machine, thisMachine } from "./setup/driver.ts";
@@ -50,7 +51,7 @@ export async function exitCode(work: () => Promise<number>, args: string[]): Pro
   try {
     return await work();
   } catch (error) {
-    const trace = args.includes("--trace") || Boolean(Deno.env.get("DEBUG"));
+    const trace = args.includes("--trace") || debugLevel() > 0;
     console.error(isUserError(error) && !trace ? error.message : error);
     return 1;
   }

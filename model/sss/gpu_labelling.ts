@@ -1,5 +1,6 @@
 /** Connected components of all windows of all classes on the GPU, for PCSW. */
 import { activeProfile, runtime } from "../../engine/evaluate.ts";
+import { MemoryError, sizeText } from "../../engine/memory.ts";
 import {
   type BufferWindow,
   RecordedPass,
@@ -47,6 +48,7 @@ function packBatches(entries: readonly Entry[], sliceBytes: number, batchBytes: 
 const bytesOf = ({ entries, maxLength }: Batch, sliceBytes: number) =>
   entries.length * maxLength * sliceBytes;
 
+/** @throws {MemoryError} where masks or labels exceed what the adapter binds or its buffers hold. */
 function checkSizes(
   rt: Runtime,
   maskBytes: number,
@@ -56,15 +58,23 @@ function checkSizes(
   const { maxBindingBytes } = rt.device.profile;
   const largest = Math.max(maskBytes, ...batches.map((batch) => bytesOf(batch, sliceBytes)));
   if (largest > maxBindingBytes) {
-    throw new RangeError(
-      `Labelling on the GPU needs ${largest} bytes at once; this adapter binds ${maxBindingBytes}.`,
+    throw new MemoryError(
+      `Labelling the components of masks needs ${sizeText(largest)} at once; this adapter binds ` +
+        `at most ${sizeText(maxBindingBytes)}.`,
+      largest,
+      maxBindingBytes,
     );
   }
   const total = batches.reduce((sum, batch) => sum + bytesOf(batch, sliceBytes), 0);
   const { maxBufferSize } = rt.device.gpu.limits;
   if (total > maxBufferSize) {
-    throw new RangeError(
-      `The labels of all windows take ${total} bytes; this adapter's buffers hold ${maxBufferSize}.`,
+    throw new MemoryError(
+      `The components of all windows of masks need a buffer of ${
+        sizeText(total)
+      }; this adapter's ` +
+        `buffers hold at most ${sizeText(maxBufferSize)}.`,
+      total,
+      maxBufferSize,
     );
   }
 }
@@ -131,7 +141,8 @@ async function labelBatches(
  * A labelling for PCSW that runs on the GPU: all windows of all classes in one submission with one
  * readback. A label is 1 + the smallest index in the window of a voxel of the component.
  *
- * The returned strategy throws a RangeError where masks or labels exceed what the adapter can hold.
+ * The returned strategy throws a {@link MemoryError} where masks or labels exceed what the adapter can
+ * hold.
  */
 export function gpuLabelling({ batchBytes = Infinity }: GpuLabellingOptions = {}): LabelVoxels {
   return async (masks, shape, windows, connectivity) => {

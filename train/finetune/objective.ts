@@ -5,29 +5,25 @@ import {
   amax,
   bceWithLogits,
   detach,
+  dicePerObject,
   div,
   expand,
+  focalPerObject,
   gt,
   maximum,
   mean,
   mul,
   neg,
   reshape,
-  sigmoid,
-  square,
   sub,
   sum,
   type Tensor,
 } from "../../engine/mod.ts";
-import { dicePerObject } from "../../engine/losses.ts";
 import { bestIndex, takePerRow } from "../../model/sam2/choose.ts";
 import type { SamHeadsOutput } from "../../model/sam2/sam2_image.ts";
 
 /** Factors of the terms in the loss. Source: the official fine-tuning configuration. */
 export const TERM_WEIGHTS = { focal: 20, dice: 1, iou: 1, objectScore: 1 } as const;
-
-/** Share of the focal loss for pixels of the object. */
-const ALPHA = 0.25;
 
 /** The terms of the objective, not yet weighted, each a scalar. */
 export type ObjectiveTerms = { readonly [name in keyof typeof TERM_WEIGHTS]: Tensor };
@@ -46,8 +42,9 @@ export function predictionTerms(
   const [batch, masks, height, width] = logits.shape;
   const targets = expand(target, logits.shape);
   const flat = (x: Tensor) => reshape(x, [batch * masks, height, width]);
-  const focal = focalPerMask(logits, targets);
-  const dice = reshape(dicePerObject(flat(logits), flat(targets)), [batch, masks]);
+  const [masked, wanted] = [flat(logits), flat(targets)];
+  const focal = reshape(focalPerObject(masked, wanted), [batch, masks]);
+  const dice = reshape(dicePerObject(masked, wanted), [batch, masks]);
   const joined = add(mul(focal, TERM_WEIGHTS.focal), mul(dice, TERM_WEIGHTS.dice));
   const best = bestIndex(neg(joined));
   const gaps = abs(sub(ious, trueOverlaps(logits, targets)));
@@ -76,15 +73,6 @@ export function sumTerms(predictions: readonly ObjectiveTerms[]): ObjectiveTerms
     iou: total("iou"),
     objectScore: total("objectScore"),
   };
-}
-
-/** Focal loss (gamma 2) of each mask of [B, M, R, R], averaged over its pixels: [B, M]. */
-function focalPerMask(logits: Tensor, targets: Tensor): Tensor {
-  const p = sigmoid(logits);
-  const miss = add(mul(p, sub(1, targets)), mul(sub(1, p), targets));
-  const share = add(mul(targets, ALPHA), mul(sub(1, targets), 1 - ALPHA));
-  const entropy = bceWithLogits(logits, targets, { reduction: "none" });
-  return mean(mul(mul(entropy, square(miss)), share), [2, 3]);
 }
 
 /** Intersection over union of each mask with its target, [B, M]. */
