@@ -15,6 +15,7 @@ const MAX_PLANS = 256;
 
 let opened: Promise<Runtime> | undefined;
 let forced: string | undefined;
+let fusion = true;
 const plans = new Map<string, Executable>();
 /** Plans that were made ahead of their first run. */
 const ahead = new Map<string, Plan>();
@@ -32,6 +33,14 @@ export function runtime(): Promise<Runtime> {
  */
 export function useSchedule(name: string | undefined): void {
   forced = name;
+}
+
+/**
+ * Whether elementwise work and movement become parts of other kernels, as they do unless this says
+ * otherwise. Without it each op runs by itself, which shows what fusion saves and whether it is right.
+ */
+export function useFusion(on: boolean): void {
+  fusion = on;
 }
 
 /** The profile whose kernel schedules are in force. */
@@ -55,7 +64,8 @@ interface Prepared {
   readonly key: string;
   readonly executable: Executable;
   readonly leaves: readonly Tensor[];
-  readonly schedule: string | undefined;
+  /** How its plan was made. */
+  readonly mode: string;
 }
 
 /** The plan of a key, marked as the one used last. */
@@ -68,13 +78,16 @@ function recent(key: string): Executable | undefined {
   return found;
 }
 
-const keyOf = (graph: Graph, reads: number) => `${forced ?? ""}|${reads}|${graph.fingerprint}`;
+/** How plans are made at present. */
+const mode = () => `${forced ?? ""}|${fusion}`;
+
+const keyOf = (graph: Graph, reads: number) => `${mode()}|${reads}|${graph.fingerprint}`;
 
 /** The plan of a graph that has none yet. */
 function planOf(rt: Runtime, graph: Graph, reads: number): Plan {
   const profile = profileFor(rt.device, forced);
   const alignment = rt.device.offsetAlignment;
-  const plan = makePlan({ graph, reads, profile, alignment, rules: heavyRules });
+  const plan = makePlan({ graph, reads, profile, alignment, rules: heavyRules, fusion });
   made++;
   const level = debugLevel();
   if (level > 0) console.error(explainPlan(`plan ${made}`, plan, graph.nodes.length, level));
@@ -102,7 +115,7 @@ async function executableOf(
   targets: readonly Tensor[],
   reads: number,
   kept: number,
-): Promise<Omit<Prepared, "schedule">> {
+): Promise<Omit<Prepared, "mode">> {
   const rt = await runtime();
   const graph = canonicalise(targets);
   const key = keyOf(graph, reads);
@@ -150,7 +163,7 @@ export async function submit(request: Request): Promise<() => Promise<TypedArray
   const rt = await runtime();
   const { read = [], write = [], keep = [] } = request;
   const known = prepared.get(request);
-  if (known && known.schedule === forced && recent(known.key) === known.executable) {
+  if (known && known.mode === mode() && recent(known.key) === known.executable) {
     return known.executable.run(known.leaves, write.map(([, s]) => s), read);
   }
   const fresh = keep.filter((t, i) => !t.storage && keep.indexOf(t) === i);
@@ -162,7 +175,7 @@ export async function submit(request: Request): Promise<() => Promise<TypedArray
     read.length,
     fresh.reduce((sum, t) => sum + size(t), 0),
   );
-  if (keep.length === 0) prepared.set(request, { ...found, schedule: forced });
+  if (keep.length === 0) prepared.set(request, { ...found, mode: mode() });
   const { executable, leaves } = found;
   const kept = fresh.map((t): Storage => ({
     buffer: rt.createBuffer(size(t)),

@@ -21,6 +21,7 @@ export {
   reserve,
   runtime,
   submit,
+  useFusion,
   useSchedule,
 } from "./evaluate.ts";
 export { constant, leaf, type Storage, Tensor, tensor } from "./tensor.ts";

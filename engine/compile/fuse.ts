@@ -77,6 +77,9 @@ export function strip(n: GraphNode): GraphNode {
 const isConstant = (n: GraphNode): boolean =>
   n.op === "constant" || ((n.op === "expand" || n.op === "reshape") && isConstant(n.inputs[0]));
 
+/** Whether `n` is a constant, or the elements of its input as they are. */
+const isFree = (n: GraphNode): boolean => isConstant(n) || strip(n) !== n;
+
 /** Whether `n` is computed from `leaves` element by element, all of them in its flat order. */
 export function keepsOrder(n: GraphNode, leaves: ReadonlySet<GraphNode>): boolean {
   if (leaves.has(n) || isConstant(n)) return true;
@@ -114,12 +117,14 @@ function contextsOf(n: GraphNode, root: Root): number {
  *
  * @param takesEpilogue tells which primitives' kernels can compute an elementwise root in their store.
  * @param frugal whether compiling takes long: epilogues that occur seldom then stay apart.
+ * @param fusion without it each node has a kernel of its own, but for constants and renamed shapes.
  */
 export function fuse(
   graph: Graph,
   maxBindings: number,
   takesEpilogue: (op: Primitive) => boolean,
   frugal = false,
+  fusion = true,
 ): Root[] {
   const limit = Math.min(maxBindings, 16) - 2;
   const roots: Root[] = [];
@@ -158,7 +163,8 @@ export function fuse(
   };
   const visitFused = (n: GraphNode) => {
     const users = uses.get(n) ?? new Set();
-    const inline = !demanded.has(n) && (users.size <= 1 || isRecomputable(n)) &&
+    const inline = !demanded.has(n) && (fusion || isFree(n)) &&
+      (users.size <= 1 || isRecomputable(n)) &&
       [...users].every((root) => MOVEMENT.has(n.op) || fits(n, root));
     if (!inline) {
       const root = makeRoot("map", n);
@@ -190,7 +196,7 @@ export function fuse(
     if (isFused(n)) visitFused(n);
     else visitHeavy(n);
   }
-  attachEpilogues(graph, roots, uses, demanded, takesEpilogue);
+  if (fusion) attachEpilogues(graph, roots, uses, demanded, takesEpilogue);
   if (frugal) detachRare(roots);
   return inRunOrder(roots);
 }

@@ -249,6 +249,8 @@ export interface PlanRequest {
   readonly profile: AdapterProfile;
   readonly alignment: number;
   readonly rules: HeavyRules;
+  /** Whether elementwise work and movement become parts of other kernels; true where left out. */
+  readonly fusion?: boolean;
 }
 
 function lastUses(work: readonly Work[], graph: Graph): Map<string, number> {
@@ -273,10 +275,11 @@ function planMemory(
 }
 
 /** Compiles a graph. @throws {MemoryError} where a tensor exceeds what the adapter can bind. */
-export function makePlan({ graph, reads, profile, alignment, rules }: PlanRequest): Plan {
+export function makePlan(request: PlanRequest): Plan {
+  const { graph, reads, profile, alignment, rules, fusion } = request;
   const takesEpilogue = (op: string) =>
     op === "sum" || op === "amax" || rules[op as keyof HeavyRules]?.epilogue === true;
-  const roots = fuse(graph, profile.maxBindings, takesEpilogue, profile.class === "cpu");
+  const roots = fuse(graph, profile.maxBindings, takesEpilogue, profile.class === "cpu", fusion);
   const work = roots.map((root) => lowerRoot(root, rules, profile));
   const lastUse = lastUses(work, graph);
   const steps: PlanStep[] = [];
