@@ -1,5 +1,6 @@
 /** Reverse-mode differentiation on the graph: gradients are nodes like all others. */
 import type { Attributes, Primitive } from "./attributes.ts";
+import { Replays } from "./gradient_checkpoint.ts";
 import { add, ones } from "./ops/elementwise.ts";
 import { gradientRules } from "./primitives.ts";
 import type { Gradient, NodeOf } from "./rule.ts";
@@ -37,6 +38,7 @@ export function gradients(loss: Tensor, wanted: readonly Tensor[]): (Tensor | un
   for (const t of order) {
     if (targets.has(t) || t.inputs.some((x) => active.has(x))) active.add(t);
   }
+  const replays = new Replays(order);
   const sums = new Map<Tensor, Tensor>([[loss, ones(loss.shape)]]);
   for (let i = order.length - 1; i >= 0; i--) {
     const t = order[i];
@@ -44,7 +46,8 @@ export function gradients(loss: Tensor, wanted: readonly Tensor[]): (Tensor | un
     if (!g || !active.has(t) || t.inputs.length === 0) continue;
     const needs = t.inputs.map((x) => active.has(x));
     const rule = gradientRules[t.op] as Gradient<Primitive>;
-    const parts = rule(t as NodeOf<Primitive> & { attributes: Attributes[Primitive] }, g, needs);
+    const known = replays.of(t) as NodeOf<Primitive> & { attributes: Attributes[Primitive] };
+    const parts = rule(known, g, needs);
     t.inputs.forEach((x, k) => {
       const part = parts[k];
       if (!needs[k] || !part) return;

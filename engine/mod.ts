@@ -11,6 +11,7 @@ export type {
 } from "./attributes.ts";
 export { gradients } from "./autograd.ts";
 export { type AdapterProfile, type Device, device, NoAdapterError, openDevice } from "./device.ts";
+export { checkpoint } from "./gradient_checkpoint.ts";
 export type { DType, TypedArray } from "./dtype.ts";
 export {
   dispose,
@@ -24,7 +25,7 @@ export {
   useFusion,
   useSchedule,
 } from "./evaluate.ts";
-export { constant, leaf, type Storage, Tensor, tensor } from "./tensor.ts";
+export { constant, type GraphSegment, leaf, type Storage, Tensor, tensor } from "./tensor.ts";
 export { MemoryError, type MemoryLimits, type PlanMemory } from "./memory.ts";
 export { isUserError, UserError } from "./errors.ts";
 export type { Counters, Pass, Pipeline, Runtime, Watcher } from "./runtime.ts";

@@ -12,7 +12,39 @@ export interface Storage {
   readonly offset: number;
 }
 
+/** A part of a graph whose values the backward pass computes anew. */
+export interface GraphSegment {
+  /** The part that it lies in. */
+  readonly outer: GraphSegment | undefined;
+  /** 1 for an outermost part. */
+  readonly depth: number;
+}
+
 let created = 0;
+let current: GraphSegment | undefined;
+
+/** Builds nodes that belong to a segment of their own, inside the current one. */
+export function inSegment<T>(build: () => T): T {
+  const outer = current;
+  current = { outer, depth: (outer?.depth ?? 0) + 1 };
+  try {
+    return build();
+  } finally {
+    current = outer;
+  }
+}
+
+/** The innermost segment that holds both. */
+export function commonSegment(
+  a: GraphSegment | undefined,
+  b: GraphSegment | undefined,
+): GraphSegment | undefined {
+  while (a !== b) {
+    if ((a?.depth ?? 0) >= (b?.depth ?? 0)) a = a?.outer;
+    else b = b?.outer;
+  }
+  return a;
+}
 
 /**
  * A node of the lazy graph: a primitive, its attributes, inputs, shape and element type.
@@ -29,14 +61,22 @@ export class Tensor {
   host: TypedArray | undefined;
   /** Host values that never change: uploaded once and kept in GPU memory. */
   resident = false;
+  /** The checkpointed part of the graph that the node was made in. */
+  readonly segment: GraphSegment | undefined = current;
 
-  /** Makes a node as given, without any check of shapes; see {@link node}. */
+  /**
+   * Makes a node as given, without any check of shapes; see {@link node}.
+   *
+   * @param replay how often the same value has been computed before: equal nodes of different replays
+   * are never merged.
+   */
   constructor(
     readonly op: Primitive,
     readonly attributes: Attributes[Primitive],
     readonly inputs: readonly Tensor[],
     readonly shape: Shape,
     readonly dtype: DType,
+    readonly replay = 0,
   ) {}
 
   /** Number of dimensions. */

@@ -84,7 +84,8 @@ export function canonicalise(targets: readonly Tensor[]): Graph {
     if (isLeaf(t)) continue;
     const inputs = t.inputs.map(nodeOf);
     const from = inputs.map((n) => n.index);
-    enter(t, `${t.op}${textOf(t.attributes)}${from},${t.shape},${t.dtype}`, inputs, -1);
+    const kind = `${t.op}${textOf(t.attributes)}`;
+    enter(t, `${kind}${from},${t.shape},${t.dtype},${t.replay}`, inputs, -1);
   }
   const ends = targets.map(nodeOf);
   const fingerprint = [...byKey.keys()].join("\n") + `\n>${ends.map((n) => n.index)}`;

@@ -2,6 +2,7 @@
 import {
   add,
   cat,
+  checkpoint,
   interpolate,
   maxPool2d,
   permute,
@@ -234,7 +235,8 @@ export class Hiera extends Module {
     const outputs: Tensor[] = [];
     const ends = this.stageEnds();
     for (const [i, block] of this.blocks.entries()) {
-      x = block.forward(x);
+      const forward = (input: Tensor) => block.forward(input);
+      x = this.config.checkpointing ? checkpoint(forward, x) : forward(x);
       trace?.(`block.${i}`, x);
       if (ends.has(i)) outputs.push(toChannelsFirst(x));
     }
