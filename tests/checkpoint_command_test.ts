@@ -10,7 +10,7 @@ import { writeSafetensors } from "../engine/safetensors.ts";
 import { CONFIGS } from "../model/config.ts";
 import { SssModel } from "../model/sss/sss_model.ts";
 import { run } from "../train/commands/checkpoint.ts";
-import { RUN_FORMAT } from "../train/run/checkpoint.ts";
+import { RUN_FORMATS } from "../train/run/checkpoint.ts";
 import { floats, Pickle, torchZip, withFolder } from "./checkpoint_files.ts";
 import { sharedPath, sharedTest } from "./shared.ts";
 
@@ -94,7 +94,7 @@ Deno.test("checkpoint takes the averaged SAM-2 weights under official keys when 
         [`${group}.${key}`, { shape, data: new Float32Array(size).fill(i) }] as const
       )
     );
-    await writeSafetensors(run, tensors, { format: RUN_FORMAT, run: "{}" });
+    await writeSafetensors(run, tensors, { format: RUN_FORMATS.train, run: "{}" });
     match(
       await printed("inspect", run),
       /^configuration: nano \(averaged weights of a run\), all keys and shapes fit$/m,

@@ -145,6 +145,10 @@ Deno.test("RunDirectory reads its configuration and throws a sentence when it is
     const run = new RunDirectory(folder);
     await writeJson(run.config, config);
     deepEqual(await (await RunDirectory.open(`${folder}/`)).readConfig(), config);
+    await rejects(run.readConfig("finetune"), {
+      name: "UserError",
+      message: `${folder} holds a run of \`deno task train\`, not of \`deno task finetune\`.`,
+    });
     for (
       const [content, reason] of [["{", /Cannot read/], ["null", /no "data"/], ["[]", /no "d/]]
     ) {

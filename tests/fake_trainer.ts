@@ -1,7 +1,7 @@
 /** A trainer without a network, for tests of the commands. */
 import type { DataSet, Volume } from "../train/data/dataset.ts";
 import type { Prediction } from "../train/inference.ts";
-import type { RunTrainer } from "../train/run/training.ts";
+import type { RunTrainer } from "../train/run/train_run.ts";
 import type { SavedTrainer, StepReport, TrainOptions } from "../train/trainer.ts";
 
 /** Its weights depend on the seed and on every step; its predictions on weights and image. */

@@ -13,9 +13,11 @@ import { boxOfMask, toXywh } from "../model/predictors/boxes.ts";
 import { decodeCocoRle, rleToMask } from "../model/predictors/rle.ts";
 import { ImagePredictor } from "../model/sam2/image_predictor.ts";
 import { Sam2 } from "../model/sam2/sam2.ts";
+import { writeSafetensors } from "../engine/safetensors.ts";
 import { run } from "../train/commands/segment.ts";
 import { plainHeader, readNifti, writeNifti } from "../train/data/nifti.ts";
 import { readImage } from "../train/images/decode.ts";
+import { RUN_FORMATS } from "../train/run/checkpoint.ts";
 import { blank, writePng } from "../train/images/picture.ts";
 import { hdf5Bytes, withFolder } from "./data_files.ts";
 import { TURNED } from "./jpeg_files.ts";
@@ -240,6 +242,21 @@ Deno.test("segment explains where checkpoints are found when none is given", asy
   match(message, /^Give the weights of SAM 2 with --checkpoint FILE: .*sam2\.1_hiera_tiny\.pt/);
   match(message, /--random-weights 0 tries the pipeline without any\.$/);
 });
+
+Deno.test("segment points to predict when the checkpoint is of a run of train", () =>
+  withFolder(async (folder) => {
+    const path = await writePicture(`${folder}/picture.png`);
+    const checkpoint = `${folder}/runs/1/best.safetensors`;
+    await Deno.mkdir(`${folder}/runs/1`, { recursive: true });
+    const weights = [["ema.no_mem_embed", { shape: [1], data: Float32Array.of(1) }]] as const;
+    await writeSafetensors(checkpoint, weights, { format: RUN_FORMATS.train, run: "{}" });
+    const args = [path, "--checkpoint", checkpoint, "--point", "1,1", "--out", `${folder}/out`];
+    equal(
+      await failure(segmentWith(args)),
+      `${checkpoint} is of a run of \`deno task train\`, whose model finds its classes by itself ` +
+        `instead of following prompts: use \`deno task predict ${folder}/runs/1 SCAN --out DIR\`.`,
+    );
+  }));
 
 Deno.test("segment ends in one sentence when something is wrong", () =>
   withFolder(async (folder) => {

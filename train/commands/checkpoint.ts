@@ -12,7 +12,7 @@ import { numel, show } from "../../engine/shape.ts";
 import { configOf } from "../../model/checkpoint_config.ts";
 import { CONFIGS } from "../../model/config.ts";
 import { Sam2 } from "../../model/sam2/sam2.ts";
-import { isRun, publishedWeights } from "../run/published_weights.ts";
+import { publishedWeights, runCommandOf } from "../run/published_weights.ts";
 import { cli, parseOptions } from "./cli.ts";
 
 /** Files are read and written; nothing is computed on the adapter. */
@@ -97,12 +97,19 @@ function report(file: CheckpointFile, rows: readonly (readonly [string, TensorRo
   ].join("\n");
 }
 
+/** Which weights of a run are meant. */
+const WHOSE = {
+  none: "",
+  train: " (averaged weights of a run)",
+  finetune: " (weights of a fine-tuning run)",
+};
+
 function describeConfig(file: CheckpointFile): string {
   const tensors = publishedWeights(file);
   const name = configOf(tensors);
   if (!name) return "none of the built-in ones";
   const difference = describeDifference(compareStateDict(new Sam2(CONFIGS[name]), tensors));
-  const whose = isRun(file) ? " (averaged weights of a run)" : "";
+  const whose = WHOSE[runCommandOf(file) ?? "none"];
   return `${name}${whose}, ${difference || "all keys and shapes fit"}`;
 }
 
@@ -118,7 +125,7 @@ async function convert(args: string[]): Promise<number> {
   const [input, output] = program.args;
   using file = await openCheckpoint(input);
   const tensors = publishedWeights(file);
-  await writeCheckpoint(output, tensors, isRun(file) ? {} : file.metadata);
+  await writeCheckpoint(output, tensors, runCommandOf(file) ? {} : file.metadata);
   console.log(`Wrote ${tensors.size} tensors to ${output}.`);
   return 0;
 }

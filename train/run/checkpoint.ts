@@ -1,39 +1,46 @@
 /** Checkpoints: safetensors files with all that a run needs to go on, or to be measured. */
 import { UserError } from "../../engine/errors.ts";
 import { readSafetensors, writeSafetensors } from "../../engine/safetensors.ts";
-import { differences, type RunConfig } from "./config.ts";
+import { type AnyRunConfig, differences, type RunCommand, type RunConfig } from "./config.ts";
 import type { SavedTrainer } from "../trainer.ts";
 
 /** How far the validations of a run have come. */
 export interface ValidationState {
   /** Step of the latest validation; 0 before the first. */
   readonly step: number;
-  /** The best one, by the mean Dice of the prompt-free table. */
+  /** The best one, by its mean Dice. */
   readonly best: { readonly step: number; readonly dice: number } | null;
 }
 
 /** The content of a checkpoint. */
-export interface Checkpoint {
-  readonly config: RunConfig;
+export interface Checkpoint<Config extends AnyRunConfig = RunConfig> {
+  readonly config: Config;
   /** Steps done. */
   readonly step: number;
   readonly validation: ValidationState;
-  /** Weights, averages, moments, random counters, sampler position, memory bank, prompts. */
+  /** Weights, averages, moments, memory bank, prompts: all that the next steps depend on. */
   readonly trainer: SavedTrainer;
 }
 
 /** What the metadata of such a file say about its format. */
-export const RUN_FORMAT = "sam2-sss checkpoint 1";
+export const RUN_FORMATS: Readonly<Record<RunCommand, string>> = {
+  train: "sam2-sss checkpoint 1",
+  finetune: "sam2-finetune checkpoint 1",
+};
 
 /**
  * Writes a checkpoint, complete or not at all.
  *
  * @throws {UserError} where it cannot be written; an older one of that name then stays.
  */
-export async function saveCheckpoint(path: string, checkpoint: Checkpoint): Promise<void> {
+export async function saveCheckpoint(
+  path: string,
+  checkpoint: Checkpoint<AnyRunConfig>,
+): Promise<void> {
   const { config, step, validation, trainer: { tensors, state } } = checkpoint;
   const json = JSON.stringify({ config, step, validation, state });
-  await writeSafetensors(path, tensors, { format: RUN_FORMAT, run: json });
+  const format = RUN_FORMATS[config.command ?? "train"];
+  await writeSafetensors(path, tensors, { format, run: json });
 }
 
 /**
@@ -41,14 +48,18 @@ export async function saveCheckpoint(path: string, checkpoint: Checkpoint): Prom
  *
  * @throws {UserError} where the file is missing, damaged or no checkpoint of this program.
  */
-export async function loadCheckpoint(path: string): Promise<Checkpoint> {
+export async function loadCheckpoint<Config extends AnyRunConfig = RunConfig>(
+  path: string,
+): Promise<Checkpoint<Config>> {
   const { tensors, metadata: { format, run } } = await readSafetensors(path);
-  if (format !== RUN_FORMAT || run === undefined) {
+  if (run === undefined || !Object.values(RUN_FORMATS).includes(format)) {
     throw new UserError(
       `${path} is no checkpoint of a run: its format is "${format ?? "unknown"}".`,
     );
   }
-  const { config, step, validation, state } = JSON.parse(run) as Checkpoint & SavedTrainer;
+  const { config, step, validation, state } = JSON.parse(run) as
+    & Checkpoint<Config>
+    & SavedTrainer;
   return { config, step, validation, trainer: { tensors, state } };
 }
 
@@ -57,7 +68,11 @@ export async function loadCheckpoint(path: string): Promise<Checkpoint> {
  *
  * @throws {UserError} that lists what differs.
  */
-export function requireSame(path: string, checkpoint: Checkpoint, here: RunConfig): void {
+export function requireSame(
+  path: string,
+  checkpoint: Checkpoint<AnyRunConfig>,
+  here: AnyRunConfig,
+): void {
   const found = differences(checkpoint.config, here);
   if (found.length > 0) throw new UserError(`Cannot continue from ${path}: ${found.join("; ")}.`);
 }

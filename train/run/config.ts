@@ -33,8 +33,20 @@ export interface Schedule {
   readonly evalLimit: number | null;
 }
 
-/** Everything that was chosen for a run. */
-export interface RunConfig {
+/** The commands that make runs. */
+export type RunCommand = "train" | "finetune";
+
+/** What the configurations of all runs have in common. */
+export interface AnyRunConfig {
+  /** The command that made the run; `train` where left out. */
+  readonly command?: RunCommand;
+  readonly data: { readonly source: string };
+  readonly train: { readonly size: number; readonly steps: number; readonly learningRate: number };
+  readonly schedule: Pick<Schedule, "valEvery" | "checkpointEvery">;
+}
+
+/** Everything that was chosen for a run of `train`. */
+export interface RunConfig extends AnyRunConfig {
   readonly data: DataChoice & DataIdentity;
   readonly train: TrainOptions;
   readonly schedule: Schedule;
@@ -42,7 +54,14 @@ export interface RunConfig {
 
 /** The options that stand behind some of the fields. */
 const OPTIONS: Readonly<Record<string, string>> = {
+  "train.batch": "--batch",
   "train.batchLabelled": "--batch",
+  "train.clicks": "--clicks",
+  "train.clip": "--clip",
+  "train.frames": "--frames",
+  "train.layerDecay": "--layer-decay",
+  "train.objects": "--objects",
+  "train.weightDecay": "--weight-decay",
   "train.batchUnlabelled": "--unlabelled-batch",
   "train.learningRate": "--lr",
   "train.frozen": "--freeze",
@@ -56,14 +75,16 @@ const OPTIONS: Readonly<Record<string, string>> = {
   "data.name": "the data set's name",
   "data.classes": "the list of classes",
   "data.hash": "the hash of the data",
+  "data.holdOut": "the share of --val",
+  "data.fold": "--fold",
 };
 
 /**
  * What would make a continued run another run, one clause a field; nothing where `here` continues
  * `saved`. The schedule and the place of the data may differ.
  */
-export function differences(saved: RunConfig, here: RunConfig): string[] {
-  const fields = ({ data: { source: _, ...data }, train }: RunConfig) =>
+export function differences(saved: AnyRunConfig, here: AnyRunConfig): string[] {
+  const fields = ({ data: { source: _, ...data }, train }: AnyRunConfig) =>
     new Map(flatten({ data, train }, ""));
   const before = fields(saved), now = fields(here);
   const names = [...new Set([...before.keys(), ...now.keys()])];

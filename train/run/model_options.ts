@@ -1,4 +1,5 @@
 /** Which model `segment` and `track` use, and where its weights come from. */
+import { dirname } from "node:path";
 import type { Command } from "commander";
 import { type CheckpointFile, loadWeights, openCheckpoint } from "../../engine/checkpoint/mod.ts";
 import { UserError } from "../../engine/errors.ts";
@@ -13,9 +14,8 @@ import {
 } from "../../model/config.ts";
 import { Sam2 } from "../../model/sam2/sam2.ts";
 import { wholeNumber } from "../commands/cli.ts";
-import type { Checkpoint } from "./checkpoint.ts";
 import { choice, imageSize } from "./options.ts";
-import { isRun, publishedWeights } from "./published_weights.ts";
+import { publishedWeights, runCommandOf, trainedSize } from "./published_weights.ts";
 
 /** Names of models as in `--model`. */
 const MODELS = ["nano", "t", "s", "b+", "l"] as const;
@@ -107,6 +107,7 @@ export async function loadModel(flags: ModelFlags, video: boolean): Promise<Load
   }
   const path = flags.checkpoint!;
   using file = await openCheckpoint(path);
+  requirePromptable(file, path);
   const tensors = publishedWeights(file);
   const config = named(flags) ?? configOf(tensors);
   if (!config) {
@@ -145,11 +146,18 @@ function configured(
   };
 }
 
-/** The side of the input for which a run of `train` made its weights. */
-function trainedSize(file: CheckpointFile): number | undefined {
-  if (!isRun(file)) return undefined;
-  const { config } = JSON.parse(file.metadata.run) as Checkpoint;
-  return config.train.size;
+/**
+ * A model of SSS segments its classes by tokens that clicks do not have, in slices of mean 0 and
+ * variance 1; in pictures as SAM-2 sees them it would find anything.
+ *
+ * @throws {UserError} for a checkpoint of `train`.
+ */
+function requirePromptable(file: CheckpointFile, path: string): void {
+  if (runCommandOf(file) !== "train") return;
+  throw new UserError(
+    `${path} is of a run of \`deno task train\`, whose model finds its classes by itself instead of ` +
+      `following prompts: use \`deno task predict ${dirname(path)} SCAN --out DIR\`.`,
+  );
 }
 
 /** Puts a model into GPU memory; its values are random where a checkpoint may lack some, else 0. */

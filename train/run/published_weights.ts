@@ -1,25 +1,40 @@
 /** What of a checkpoint other programs can use. */
 import type { CheckpointFile, CheckpointTensor } from "../../engine/checkpoint/mod.ts";
-import { RUN_FORMAT } from "./checkpoint.ts";
+import { type Checkpoint, RUN_FORMATS } from "./checkpoint.ts";
+import type { AnyRunConfig, RunCommand } from "./config.ts";
 
 /** Averaged weights, and what SSS has beside SAM-2. */
 const AVERAGED = "ema.";
 const SSS = "sss.";
 
-/** True for a checkpoint of a run of this program. */
-export function isRun({ metadata }: CheckpointFile): boolean {
-  return metadata.format === RUN_FORMAT;
+/** What fine-tuning keeps beside the weights, which have the official keys. */
+export const OPTIMIZER = "optimizer.";
+
+/** The command whose run a checkpoint is of; `undefined` for any other file. */
+export function runCommandOf({ metadata }: CheckpointFile): RunCommand | undefined {
+  const commands = Object.keys(RUN_FORMATS) as RunCommand[];
+  return commands.find((command) => RUN_FORMATS[command] === metadata.format);
+}
+
+/** The side of the input for which a run made its weights; `undefined` for any other file. */
+export function trainedSize(file: CheckpointFile): number | undefined {
+  if (!runCommandOf(file)) return undefined;
+  const { config } = JSON.parse(file.metadata.run) as Checkpoint<AnyRunConfig>;
+  return config.train.size;
 }
 
 /**
- * The tensors under official keys: of a run, its averaged SAM-2 weights without the parts of SSS, which
- * the official programs do not know; of any other checkpoint, all.
+ * The tensors under official keys: of a run of `train`, its averaged SAM-2 weights without the parts of
+ * SSS, which the official programs do not know; of one of `finetune`, its weights; of any other
+ * checkpoint, all.
  */
 export function publishedWeights(file: CheckpointFile): ReadonlyMap<string, CheckpointTensor> {
-  if (!isRun(file)) return file.tensors;
+  const command = runCommandOf(file);
+  if (!command) return file.tensors;
+  const all = [...file.tensors];
+  if (command === "finetune") return new Map(all.filter(([key]) => !key.startsWith(OPTIMIZER)));
   return new Map(
-    [...file.tensors]
-      .filter(([key]) => key.startsWith(AVERAGED) && !key.startsWith(AVERAGED + SSS))
+    all.filter(([key]) => key.startsWith(AVERAGED) && !key.startsWith(AVERAGED + SSS))
       .map(([key, tensor]) => [key.slice(AVERAGED.length), tensor]),
   );
 }

@@ -3,7 +3,7 @@ import { writeFileAtomically } from "../../engine/atomic_file.ts";
 import { UserError } from "../../engine/errors.ts";
 import { ioReason } from "../data/errors.ts";
 import { type Checkpoint, loadCheckpoint, requireSame } from "./checkpoint.ts";
-import type { RunConfig } from "./config.ts";
+import type { AnyRunConfig, RunCommand, RunConfig } from "./config.ts";
 
 /** Which checkpoint of a run. */
 export type CheckpointName = "last" | "best";
@@ -65,10 +65,13 @@ export class RunDirectory {
   /**
    * The configuration.
    *
-   * @throws {UserError} where config.json is damaged.
+   * @param command which has made the run.
+   * @throws {UserError} where config.json is damaged, or of a run that another command has made.
    */
-  async readConfig(): Promise<RunConfig> {
-    let config: Partial<RunConfig>;
+  async readConfig<Config extends AnyRunConfig = RunConfig>(
+    command: RunCommand = "train",
+  ): Promise<Config> {
+    let config: Partial<Config>;
     try {
       config = JSON.parse(await Deno.readTextFile(this.config));
     } catch (error) {
@@ -79,7 +82,13 @@ export class RunDirectory {
         throw new UserError(`${this.config} is no configuration of a run: it has no "${part}".`);
       }
     }
-    return config as RunConfig;
+    const { command: made = "train" } = config;
+    if (made !== command) {
+      throw new UserError(
+        `${this.path} holds a run of \`deno task ${made}\`, not of \`deno task ${command}\`.`,
+      );
+    }
+    return config as Config;
   }
 
   /** The best checkpoint where the run has validated, else the last. */
@@ -93,9 +102,12 @@ export class RunDirectory {
    * @param config what it has to agree with.
    * @throws {UserError} where there is none, it is damaged, or it disagrees.
    */
-  async loadCheckpoint(name: CheckpointName, config: RunConfig): Promise<Checkpoint> {
+  async loadCheckpoint<Config extends AnyRunConfig>(
+    name: CheckpointName,
+    config: Config,
+  ): Promise<Checkpoint<Config>> {
     const path = this.checkpoint(name);
-    const checkpoint = await loadCheckpoint(path);
+    const checkpoint = await loadCheckpoint<Config>(path);
     requireSame(path, checkpoint, config);
     return checkpoint;
   }

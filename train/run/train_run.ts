@@ -4,6 +4,7 @@ import type { DataSet } from "../data/dataset.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import type { RunConfig } from "./config.ts";
 import { checkVolumes, identify, openData, patients, requireUnlabelled } from "./data.ts";
+import { evaluate, meanDice } from "./evaluation.ts";
 import { type Choices, choose, defaults, runConfig, type TrainFlags } from "./options.ts";
 import { MetricsLog } from "./metrics_log.ts";
 import { StepProfiler } from "./profile.ts";
@@ -11,9 +12,20 @@ import { ProgressLine, standardError, type Terminal } from "./progress.ts";
 import { report } from "./report.ts";
 import { RunDirectory, writeJson } from "./run_dir.ts";
 import { INTERRUPTED, type StopRequest, watchSignals } from "./signals.ts";
-import { NO_VALIDATION, type RunTrainer, train, type TrainingContext } from "./training.ts";
+import {
+  type LoopTrainer,
+  NO_VALIDATION,
+  restoreBest,
+  stoppedText,
+  train,
+  type TrainingContext,
+  type Validation,
+} from "./training.ts";
 import { startFrom } from "./start_weights.ts";
-import type { TrainOptions } from "../trainer.ts";
+import type { Trainer, TrainOptions } from "../trainer.ts";
+
+/** What a run needs of its trainer. */
+export type RunTrainer = LoopTrainer & Pick<Trainer, "predict">;
 
 /** Makes a trainer at step 0. */
 export type CreateTrainer = (
@@ -74,10 +86,10 @@ export async function runTraining(
   await directory.removeLeftovers();
   await writeJson(directory.config, config);
   if (checkpoint) await trainer.load(checkpoint.trainer);
-  const context = {
+  const context: RunContext = {
     trainer,
+    validation: promptFree(trainer, data, config, tools),
     config,
-    validationSet: data.validation,
     directory,
     log,
     progress,
@@ -87,19 +99,41 @@ export async function runTraining(
   return await trainAndMeasure(context, data, checkpoint);
 }
 
+interface RunContext extends TrainingContext {
+  readonly trainer: RunTrainer;
+}
+
+/** Validation without prompts from outside. */
+function promptFree(
+  trainer: RunTrainer,
+  data: DataSet,
+  { data: { classes }, schedule: { evalLimit } }: RunConfig,
+  { progress, stop }: Tools,
+): Validation {
+  return {
+    title: "prompt-free mean Dice on validation",
+    measure: async () => {
+      const tables = await evaluate(trainer, {
+        volumes: data.validation.slice(0, evalLimit ?? undefined),
+        classes,
+        modes: ["pcsw"],
+        stop,
+        onVolume: (done, total) => progress.update(`validation: ${done}/${total} volumes`),
+      });
+      return tables?.pcsw && meanDice(tables.pcsw);
+    },
+  };
+}
+
 async function trainAndMeasure(
-  context: TrainingContext,
+  context: RunContext,
   data: DataSet,
   checkpoint: Checkpoint | undefined,
 ): Promise<number> {
   const { trainer, config, directory, progress, stop } = context;
   const { validation, finished } = await train(context, checkpoint?.validation ?? NO_VALIDATION);
   if (!finished) return stopped(context);
-  const name = validation.best ? "best" : "last";
-  if (validation.best && validation.best.step !== trainer.position) {
-    const best = await directory.loadCheckpoint("best", config);
-    await trainer.load(best.trainer);
-  }
+  const name = await restoreBest(context, validation);
   const done = await report({
     trainer,
     data,
@@ -115,11 +149,8 @@ async function trainAndMeasure(
   return 0;
 }
 
-function stopped({ trainer, config, directory, progress }: TrainingContext): number {
-  progress.say(
-    `Stopped after step ${trainer.position} of ${config.train.steps}, which is saved; go on with: ` +
-      `deno task train --resume ${directory.path}`,
-  );
+function stopped(context: TrainingContext): number {
+  context.progress.say(stoppedText(context));
   return INTERRUPTED;
 }
 

@@ -1,24 +1,31 @@
 /** The loop of a run: steps, validations and checkpoints, until the last step or a signal. */
 import { UserError } from "../../engine/errors.ts";
-import type { DataSet } from "../data/dataset.ts";
 import { type Checkpoint, saveCheckpoint, type ValidationState } from "./checkpoint.ts";
-import type { RunConfig } from "./config.ts";
-import { evaluate, meanDice } from "./evaluation.ts";
+import type { AnyRunConfig, RunConfig } from "./config.ts";
 import type { MetricsLog } from "./metrics_log.ts";
 import { Pace, type ProgressLine } from "./progress.ts";
 import type { StepProfiler } from "./profile.ts";
-import type { RunDirectory } from "./run_dir.ts";
+import type { CheckpointName, RunDirectory } from "./run_dir.ts";
 import type { StopRequest } from "./signals.ts";
 import type { StepReport, Trainer } from "../trainer.ts";
 
-/** What a run needs of its trainer. */
-export type RunTrainer = Pick<Trainer, "step" | "position" | "save" | "load" | "predict">;
+/** What the loop needs of a trainer. */
+export type LoopTrainer = Pick<Trainer, "step" | "position" | "save" | "load">;
+
+/** How a run is validated. */
+export interface Validation {
+  /** What is measured, as in "mean Dice on validation". */
+  readonly title: string;
+  /** Measures the trainer's weights, 0 to 1; `undefined` where a stop was requested meanwhile. */
+  measure(): Promise<number | undefined>;
+}
 
 /** What the loop works with. */
-export interface TrainingContext {
-  readonly trainer: RunTrainer;
-  readonly config: RunConfig;
-  readonly validationSet: DataSet["validation"];
+export interface TrainingContext<Config extends AnyRunConfig = RunConfig> {
+  readonly trainer: LoopTrainer;
+  readonly config: Config;
+  /** Left out where there is nothing to validate on. */
+  readonly validation?: Validation;
   readonly directory: RunDirectory;
   readonly log: MetricsLog;
   readonly progress: ProgressLine;
@@ -39,8 +46,8 @@ export const NO_VALIDATION: ValidationState = { step: 0, best: null };
  * @returns how far they are at the end, and whether all steps are done or a stop was requested.
  * @throws {UserError} where a loss is no longer finite; the checkpoints stay as they were.
  */
-export async function train(
-  context: TrainingContext,
+export async function train<Config extends AnyRunConfig>(
+  context: TrainingContext<Config>,
   validation: ValidationState,
 ): Promise<{ readonly validation: ValidationState; readonly finished: boolean }> {
   const { trainer, config: { train: { steps }, schedule }, stop } = context;
@@ -55,8 +62,9 @@ export async function train(
   for (;;) {
     const { position } = trainer;
     const last = position >= steps;
-    if (validationDue(position, steps, schedule.valEvery) && validation.step < position) {
-      const next = await validate(context, validation);
+    const due = context.validation && validationDue(position, steps, schedule.valEvery);
+    if (due && validation.step < position) {
+      const next = await validate(context, context.validation, validation);
       if (next === undefined) break;
       validation = next;
       saved = -1;
@@ -74,14 +82,34 @@ function validationDue(position: number, steps: number, every: number): boolean 
   return every > 0 && position > 0 && (position % every === 0 || position >= steps);
 }
 
-async function snapshot(
-  { trainer, config }: TrainingContext,
+/** The sentence for a run that a signal has ended, and how to go on. */
+export function stoppedText(
+  { trainer, config, directory }: TrainingContext<AnyRunConfig>,
+): string {
+  return `Stopped after step ${trainer.position} of ${config.train.steps}, which is saved; go on ` +
+    `with: deno task ${config.command ?? "train"} --resume ${directory.path}`;
+}
+
+/** Gives the trainer the weights of the best validation, where there was one; says which it has. */
+export async function restoreBest<Config extends AnyRunConfig>(
+  { trainer, config, directory }: TrainingContext<Config>,
+  { best }: ValidationState,
+): Promise<CheckpointName> {
+  if (best && best.step !== trainer.position) {
+    const checkpoint = await directory.loadCheckpoint("best", config);
+    await trainer.load(checkpoint.trainer);
+  }
+  return best ? "best" : "last";
+}
+
+async function snapshot<Config extends AnyRunConfig>(
+  { trainer, config }: TrainingContext<Config>,
   validation: ValidationState,
-): Promise<Checkpoint> {
+): Promise<Checkpoint<Config>> {
   return { config, step: trainer.position, validation, trainer: await trainer.save() };
 }
 
-async function step(context: TrainingContext, pace: Pace) {
+async function step(context: TrainingContext<AnyRunConfig>, pace: Pace) {
   const { trainer, config, log, progress, profiler } = context;
   const last = trainer.position + 1 >= config.train.steps;
   const { report, written } = profiler
@@ -112,26 +140,20 @@ function progressText({ step, losses }: StepReport, steps: number, pace: Pace): 
 
 /** Validates at the trainer's position; `undefined` where a stop was requested meanwhile. */
 async function validate(
-  context: TrainingContext,
+  context: TrainingContext<AnyRunConfig>,
+  { title, measure }: Validation,
   before: ValidationState,
 ): Promise<ValidationState | undefined> {
-  const { trainer, config, validationSet, directory, log, progress, stop } = context;
+  const { trainer, directory, log, progress } = context;
   progress.keep();
-  const tables = await evaluate(trainer, {
-    volumes: validationSet.slice(0, config.schedule.evalLimit ?? undefined),
-    classes: config.data.classes,
-    modes: ["pcsw"],
-    stop,
-    onVolume: (done, total) => progress.update(`validation: ${done}/${total} volumes`),
-  });
-  if (tables?.pcsw === undefined) return undefined;
+  const dice = await measure();
+  if (dice === undefined) return undefined;
   const step = trainer.position;
-  const dice = meanDice(tables.pcsw);
   await log.add({ step, validationDice: dice });
   const better = before.best === null || dice > before.best.dice;
   const validation = { step, best: better ? { step, dice } : before.best };
   progress.say(
-    `step ${step}: prompt-free mean Dice on validation ${(100 * dice).toFixed(2)} %` +
+    `step ${step}: ${title} ${(100 * dice).toFixed(2)} %` +
       (better ? ", the best so far" : ""),
   );
   if (better) {
