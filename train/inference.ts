@@ -5,7 +5,7 @@ import type { LabelVoxels } from "../model/sss/pcsw/labelling.ts";
 import { pcsw } from "../model/sss/pcsw/pcsw.ts";
 import { tightBox } from "../model/sss/pcsw/prompts.ts";
 import type { Box, Point } from "../model/sss/pcsw/volume.ts";
-import type { DrawnMemories, SssModel } from "../model/sss/sss_model.ts";
+import type { ClassMasks, DrawnMemories, SssModel } from "../model/sss/sss_model.ts";
 import { NO_OBJECT_LOGIT } from "../model/sam2/sam2_image.ts";
 import type { LabelledVolume, Volume } from "./data/dataset.ts";
 import { argmaxLabels, probabilitiesToGrid, resizeBilinear, resizeNearest } from "./data/resize.ts";
@@ -103,6 +103,12 @@ function memoryTokens(maps: Float32Array, parts: InferenceParts): DrawnMemories 
   return { tokens: tensor(data, [model.classes, draws * tokens, memDim]), count: draws };
 }
 
+/** Masks without the classes that the object score calls absent. */
+function withoutAbsent(masks: ClassMasks): ClassMasks {
+  const present = reshape(gt(masks.objectScores, 0), [...masks.objectScores.shape, 1, 1]);
+  return { ...masks, logits: where(present, masks.logits, NO_OBJECT_LOGIT) };
+}
+
 /** Probabilities [1 + C, R, R] of one slice, and what it leaves in the banks. */
 async function segmentSlice(
   parts: InferenceParts,
@@ -123,8 +129,7 @@ async function segmentSlice(
     refine: parts.config.refine,
   };
   const masks = model.decode(features, model.embed(features, memories), given);
-  const present = reshape(gt(masks.objectScores, 0), [1, model.classes, 1, 1]);
-  const gated = { ...masks, logits: where(present, masks.logits, NO_OBJECT_LOGIT) };
+  const gated = parts.config.presenceGate ? withoutAbsent(masks) : masks;
   const probability: Tensor = softmax(model.classLogits(gated), 1);
   const remembered = model.remember(features, gated);
   const outputs = [probability, remembered, add(masks.ious, 0)];

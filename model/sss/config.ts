@@ -90,6 +90,12 @@ export interface SssConfig {
   /** Whether the decoder's logits are added to its mask prompt: it then refines the pseudo-mask. */
   readonly refine: boolean;
 
+  /**
+   * Whether a class whose object score is at most 0 is left out at test time, as SAM-2 does. A few
+   * patients teach the score too little: a nano model then loses whole organs.
+   */
+  readonly presenceGate: boolean;
+
   /** Items of the self-sorting memory bank. */
   readonly memoryBankSize: number;
   /** How much lower a new memory's IoU may be than that of the one it replaces. */
@@ -126,6 +132,7 @@ export const sssDefaults: SssConfig = {
   boxJitter: 0.02,
   maskPrompt: true,
   refine: true,
+  presenceGate: false,
   memoryBankSize: 16,
   memoryBankIouSlack: 0.1,
 };
