@@ -1,59 +1,76 @@
-/** Memory of one plan: offsets of intermediates in one arena, reused when their last reader has run. */
+/** Memory of one plan: where its intermediates lie in one arena, from the times at which they are needed. */
 
-/** A window of the arena. */
-export interface Window {
-  readonly offset: number;
+/** What a value needs of the arena: bytes, from dispatch `first` to dispatch `last`, both included. */
+export interface Span {
+  readonly bytes: number;
+  readonly first: number;
+  readonly last: number;
+}
+
+/** Places of spans in an arena. */
+export interface Layout {
+  /** Byte offset of each span. */
+  readonly offsets: readonly number[];
+  /** Bytes that the arena needs. */
   readonly bytes: number;
 }
 
-/** Assigns windows best-fit and takes them back; the peak is the size that the arena needs. */
-export class ArenaLayout {
-  private free: Window[] = [];
-  private end = 0;
-
-  /** @param alignment byte alignment of every offset. */
-  constructor(private readonly alignment: number) {}
-
-  /** Bytes that the arena needs. */
-  get peak(): number {
-    return this.end;
+/** Most bytes that spans need at one time: no layout gets by with less. */
+export function liveBytes(spans: readonly Span[]): number {
+  const change = new Map<number, number>();
+  const add = (at: number, bytes: number) => change.set(at, (change.get(at) ?? 0) + bytes);
+  for (const { bytes, first, last } of spans) {
+    add(first, bytes);
+    add(last + 1, -bytes);
   }
+  let [live, most] = [0, 0];
+  for (const [, bytes] of [...change].sort(([a], [b]) => a - b)) {
+    live += bytes;
+    most = Math.max(most, live);
+  }
+  return most;
+}
 
-  /** A window of at least `bytes`. */
-  allocate(bytes: number): Window {
-    const size = Math.ceil(Math.max(bytes, 16) / this.alignment) * this.alignment;
-    let best = -1;
-    for (const [i, window] of this.free.entries()) {
-      if (window.bytes >= size && (best < 0 || window.bytes < this.free[best].bytes)) best = i;
+type Order = (a: Span, b: Span) => number;
+
+/** Bytes times dispatches. */
+const area = ({ bytes, first, last }: Span) => bytes * (last - first + 1);
+
+/**
+ * Orders in which spans are placed, each the best one for some graphs: large spans are hard to place
+ * late; long ones split the arena for all others where they lie in its middle.
+ */
+const ORDERS: readonly Order[] = [
+  (a, b) => b.bytes - a.bytes || a.first - b.first,
+  (a, b) => area(b) - area(a) || a.first - b.first,
+];
+
+/** Puts each span, in an order, into the smallest gap between those placed before that are needed with it. */
+function placed(spans: readonly Span[], order: Order): Layout {
+  const offsets = new Array<number>(spans.length);
+  const byOffset: { span: Span; offset: number }[] = [];
+  let end = 0;
+  const indices = spans.map((_, i) => i).sort((a, b) => order(spans[a], spans[b]) || a - b);
+  for (const index of indices) {
+    const span = spans[index];
+    let [free, best, smallest] = [0, -1, Infinity];
+    for (const { span: other, offset } of byOffset) {
+      if (other.last < span.first || other.first > span.last) continue;
+      const gap = offset - free;
+      if (gap >= span.bytes && gap < smallest) [best, smallest] = [free, gap];
+      free = Math.max(free, offset + other.bytes);
     }
-    if (best >= 0) {
-      const window = this.free[best];
-      if (window.bytes === size) this.free.splice(best, 1);
-      else this.free[best] = { offset: window.offset + size, bytes: window.bytes - size };
-      return { offset: window.offset, bytes: size };
-    }
-    const tail = this.free.findIndex((w) => w.offset + w.bytes === this.end);
-    const offset = tail >= 0 ? this.free[tail].offset : this.end;
-    if (tail >= 0) this.free.splice(tail, 1);
-    this.end = offset + size;
-    return { offset, bytes: size };
+    const offset = best >= 0 ? best : free;
+    offsets[index] = offset;
+    end = Math.max(end, offset + span.bytes);
+    const next = byOffset.findIndex((other) => other.offset > offset);
+    byOffset.splice(next < 0 ? byOffset.length : next, 0, { span, offset });
   }
+  return { offsets, bytes: end };
+}
 
-  /** Takes a window back and joins it with free neighbours. */
-  release(window: Window): void {
-    let { offset, bytes } = window;
-    this.free = this.free.filter((other) => {
-      if (other.offset + other.bytes === offset) {
-        offset = other.offset;
-        bytes += other.bytes;
-        return false;
-      }
-      if (offset + bytes === other.offset) {
-        bytes += other.bytes;
-        return false;
-      }
-      return true;
-    });
-    this.free.push({ offset, bytes });
-  }
+/** Lays spans out so that those needed at the same time lie apart; their sizes must be aligned. */
+export function layOut(spans: readonly Span[]): Layout {
+  const layouts = ORDERS.map((order) => placed(spans, order));
+  return layouts.reduce((a, b) => b.bytes < a.bytes ? b : a);
 }

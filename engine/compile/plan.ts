@@ -6,7 +6,7 @@ import { MemoryError, type PlanMemory, sizeText } from "../memory.ts";
 import type { HeavyRule, OutputSpec } from "../rule.ts";
 import { numel, show } from "../shape.ts";
 import type { Arg, Kernel, Lowering } from "../../shaders/kernel.ts";
-import { ArenaLayout, type Window } from "./arena.ts";
+import { layOut, type Span } from "./arena.ts";
 import { fuse, type Root, strip } from "./fuse.ts";
 import type { Graph, GraphNode } from "./graph.ts";
 import { epilogueOf, mapKernel } from "./map_kernel.ts";
@@ -32,13 +32,11 @@ export interface PlanStep {
 }
 
 /** A value's stay in the arena. */
-export interface Tenancy extends Window {
+export interface Tenancy extends Span {
   /** Op and shape of the value. */
   readonly name: string;
-  /** Position of the dispatch that writes it first. */
-  readonly first: number;
-  /** Position of the last dispatch that may read it; results stay to the end of the plan. */
-  readonly last: number;
+  /** Byte offset in the arena. */
+  readonly offset: number;
 }
 
 /** A compiled graph: everything that a run needs besides the values of its leaves. */
@@ -122,12 +120,20 @@ const keyOf = (n: GraphNode): string => {
   return `${s.inputs[0].index}:${(s.tensor.attributes as { index: number }).index}`;
 };
 
+/** A value in the arena. Its place is chosen once all of them are known. */
+interface Stay {
+  readonly name: string;
+  readonly first: number;
+  /** Results stay to the end of the plan. */
+  last: number;
+  readonly ref: { readonly kind: "arena"; offset: number; readonly bytes: number };
+}
+
 class Memory {
   private readonly refs = new Map<string, Ref>();
-  private readonly windows = new Map<string, Window>();
-  private readonly layout: ArenaLayout;
-  private readonly entered = new Map<Window, Pick<Tenancy, "name" | "first">>();
-  private readonly left: Tenancy[] = [];
+  private readonly stays: Stay[] = [];
+  /** Those that may still be read, by the key of their buffer. */
+  private readonly staying = new Map<string, Stay>();
   readonly uploads: { leaf: number; offset: number }[] = [];
   uploadBytes = 0;
   /** Bytes of leaves that are in GPU memory. */
@@ -140,25 +146,32 @@ class Memory {
     private readonly maxBytes: number,
     /** Dispatches that are planned so far. */
     private readonly now: () => number,
-  ) {
-    this.layout = new ArenaLayout(alignment);
+  ) {}
+
+  private aligned(bytes: number): number {
+    return Math.ceil(bytes / this.alignment) * this.alignment;
   }
 
-  get arenaBytes(): number {
-    return this.layout.peak;
+  /** Chooses the places in the arena, once the plan is complete. */
+  settle(): { arenaBytes: number; tenancies: Tenancy[] } {
+    const end = this.now() - 1;
+    const spans = this.stays.map(({ name, first, last, ref }) => ({
+      name,
+      bytes: this.aligned(ref.bytes),
+      first,
+      last: Math.min(last, end),
+    }));
+    const { offsets, bytes } = layOut(spans);
+    this.stays.forEach(({ ref }, i) => ref.offset = offsets[i]);
+    const tenancies = spans.map((span, i) => ({ ...span, offset: offsets[i] }));
+    return { arenaBytes: bytes, tenancies };
   }
 
-  /** All stays in the arena, once the plan is complete. */
-  get tenancies(): Tenancy[] {
-    const last = this.now() - 1;
-    const staying = [...this.entered].map(([window, entry]) => ({ ...window, ...entry, last }));
-    return [...this.left, ...staying].sort((a, b) => a.first - b.first || a.offset - b.offset);
-  }
-
-  private enter(bytes: number, name: string): Window {
-    const window = this.layout.allocate(bytes);
-    this.entered.set(window, { name, first: this.now() });
-    return window;
+  private enter(bytes: number, name: string): Stay {
+    const ref: Stay["ref"] = { kind: "arena", offset: 0, bytes };
+    const stay = { name, first: this.now(), last: Infinity, ref };
+    this.stays.push(stay);
+    return stay;
   }
 
   /** The buffer of a node that exists already. */
@@ -184,7 +197,7 @@ class Memory {
     }
     const offset = this.uploadBytes;
     this.uploads.push({ leaf: n.leaf, offset });
-    this.uploadBytes += Math.ceil(bytes / this.alignment) * this.alignment;
+    this.uploadBytes += this.aligned(bytes);
     return { kind: "upload", offset, bytes };
   }
 
@@ -194,14 +207,11 @@ class Memory {
       `${op} ${show(shape)} needs ${
         sizeText(bytes)
       } of GPU memory in one binding; this adapter's ` +
-        `hold at most ${sizeText(this.maxBytes)}.`,
+        `hold at most ${sizeText(this.maxBytes)}: smaller inputs, or parts of them one after the ` +
+        "other, need less.",
       bytes,
       this.maxBytes,
     );
-  }
-
-  place(key: string, ref: Ref): void {
-    this.refs.set(key, ref);
   }
 
   has(key: string): boolean {
@@ -211,32 +221,38 @@ class Memory {
   /** A new buffer of the arena. */
   allocate(key: string, spec: OutputSpec, op: string): Ref {
     const bytes = this.checked(bytesOf(spec), op, spec.shape);
-    const window = this.enter(bytes, `${op} ${show(spec.shape)}`);
-    const ref: Ref = { kind: "arena", offset: window.offset, bytes };
+    const stay = this.enter(bytes, `${op} ${show(spec.shape)}`);
+    this.staying.set(key, stay);
+    this.refs.set(key, stay.ref);
+    return stay.ref;
+  }
+
+  /** The buffer that a target's values are written to. */
+  direct(key: string, spec: OutputSpec, op: string, target: number): Ref {
+    const bytes = this.checked(bytesOf(spec), op, spec.shape);
+    const ref: Ref = { kind: "target", target, bytes };
     this.refs.set(key, ref);
-    this.windows.set(key, window);
     return ref;
   }
 
-  scratch(op: string, wanted: number): { ref: Ref; window: Window } {
-    const bytes = this.checked(Math.ceil(wanted / 16) * 16, "scratch", [wanted]);
-    const window = this.enter(bytes, `scratch of ${op}`);
-    return { ref: { kind: "arena", offset: window.offset, bytes }, window };
+  /** Memory that only the dispatches of one work use. */
+  scratch({ op, shape }: GraphNode, wanted: number): Stay {
+    const name = `scratch of ${op}`;
+    return this.enter(this.checked(Math.ceil(wanted / 16) * 16, name, shape), name);
   }
 
-  releaseWindow(window: Window): void {
-    this.layout.release(window);
-    this.left.push({ ...window, ...this.entered.get(window)!, last: this.now() - 1 });
-    this.entered.delete(window);
+  /** Ends a stay with the last dispatch so far. */
+  release(stay: Stay): void {
+    stay.last = this.now() - 1;
   }
 
   /** Frees buffers that nobody reads after step `at`. */
   releaseAfter(at: number, keys: Iterable<string>): void {
     for (const key of keys) {
-      const window = this.windows.get(key);
-      if (!window || (this.lastUse.get(key) ?? at) > at) continue;
-      this.releaseWindow(window);
-      this.windows.delete(key);
+      const stay = this.staying.get(key);
+      if (!stay || (this.lastUse.get(key) ?? at) > at) continue;
+      this.release(stay);
+      this.staying.delete(key);
     }
   }
 }
@@ -300,13 +316,9 @@ export function makePlan(request: PlanRequest): Plan {
       const target = targetOf.get(key);
       if (target === undefined) return memory.allocate(key, spec, w.root.node.op);
       direct.add(target);
-      const ref: Ref = { kind: "target", target, bytes: bytesOf(spec) };
-      memory.place(key, ref);
-      return ref;
+      return memory.direct(key, spec, w.root.node.op, target);
     });
-    const scratch = (w.lowering.scratch ?? []).map((bytes) =>
-      memory.scratch(w.root.node.op, bytes)
-    );
+    const scratch = (w.lowering.scratch ?? []).map((bytes) => memory.scratch(w.root.node, bytes));
     const resolve = (arg: Arg): Ref[] => {
       if (arg === "epilogue") return w.epilogueLeaves.map((n) => memory.refOf(n));
       const index = Number(arg.slice(3));
@@ -317,7 +329,7 @@ export function makePlan(request: PlanRequest): Plan {
     for (const { kernel, args } of w.lowering.steps) {
       steps.push({ kernel, bindings: args.flatMap(resolve) });
     }
-    for (const { window } of scratch) memory.releaseWindow(window);
+    for (const stay of scratch) memory.release(stay);
     const keys = new Set([...w.inputs, ...w.epilogueLeaves].map(keyOf));
     w.outputs.forEach((_, index) =>
       keys.add(`${(index === 0 ? w.owner : w.root.node).index}:${index}`)
@@ -328,7 +340,8 @@ export function makePlan(request: PlanRequest): Plan {
     direct.has(target) ? [] : [{ from: memory.refOf(t), target }]
   );
   const results = graph.targets.slice(0, reads).map((t) => memory.refOf(t));
-  const { uploads, uploadBytes, arenaBytes, leafBytes, tenancies } = memory;
+  const { uploads, uploadBytes, leafBytes } = memory;
+  const { arenaBytes, tenancies } = memory.settle();
   const own = { arena: arenaBytes, uploads: uploadBytes, leaves: leafBytes };
   const bytes = planMemory(own, graph.targets.slice(reads), results);
   return { steps, results, copies, uploads, uploadBytes, arenaBytes, memory: bytes, tenancies };

@@ -1,0 +1,78 @@
+import { type AdapterProfile, add, gradients, mean, square, tensor } from "../engine/mod.ts";
+import { layOut, liveBytes, type Span } from "../engine/compile/arena.ts";
+import { canonicalise } from "../engine/compile/graph.ts";
+import { makePlan, type Plan } from "../engine/compile/plan.ts";
+import { heavyRules } from "../engine/primitives.ts";
+import { CONFIGS } from "../model/config.ts";
+import { Hiera } from "../model/sam2/hiera.ts";
+import { Random } from "../train/data/random.ts";
+import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
+
+const together = (a: Span, b: Span) => a.first <= b.last && b.first <= a.last;
+
+Deno.test("liveBytes() is the largest sum of what is needed at one time", () => {
+  equal(liveBytes([]), 0);
+  equal(liveBytes([{ bytes: 5, first: 0, last: 2 }, { bytes: 7, first: 2, last: 3 }]), 12);
+  equal(liveBytes([{ bytes: 5, first: 0, last: 1 }, { bytes: 7, first: 2, last: 3 }]), 7);
+});
+
+Deno.test("layOut() shares memory between spans that are not needed together", () => {
+  const chain = Array.from({ length: 9 }, (_, i): Span => ({ bytes: 32, first: i, last: i + 1 }));
+  equal(layOut(chain).bytes, 64);
+  deepEqual(layOut([]), { offsets: [], bytes: 0 });
+});
+
+Deno.test("layOut() keeps random spans apart, near the bound", () => {
+  const random = new Random(3);
+  for (let round = 0; round < 20; round++) {
+    const spans = Array.from({ length: 120 }, (): Span => {
+      const first = random.integer(100);
+      return { bytes: 32 * (1 + random.integer(64)), first, last: first + random.integer(30) };
+    });
+    const { offsets, bytes } = layOut(spans);
+    for (const [i, a] of spans.entries()) {
+      ok(offsets[i] + a.bytes <= bytes);
+      for (const [j, b] of spans.entries()) {
+        if (j >= i || !together(a, b)) continue;
+        ok(offsets[i] >= offsets[j] + b.bytes || offsets[j] >= offsets[i] + a.bytes, `${j} ${i}`);
+      }
+    }
+    ok(bytes < 1.2 * liveBytes(spans), `${bytes / liveBytes(spans)}`);
+  }
+});
+
+/** A CPU adapter, so that the plan does not depend on the machine. */
+const PROFILE: AdapterProfile = {
+  class: "cpu",
+  lanes: 8,
+  maxInvocations: 1024,
+  workgroupBytes: 32768,
+  maxBindings: 16,
+  maxBindingBytes: 2 ** 27,
+  maxGrid: 65535,
+};
+
+/** The plan of all gradients of Hiera T. */
+function gradientPlan(size: number, checkpointing: boolean): Plan {
+  const trunk = new Hiera({ ...CONFIGS["sam2.1_hiera_t"].trunk, checkpointing });
+  const images = tensor(new Float32Array(3 * size * size), [1, 3, size, size]);
+  const loss = trunk.forward(images).map((x) => mean(square(x))).reduce(add);
+  const parameters = trunk.namedParameters().map(([, p]) => p);
+  const graph = canonicalise([loss, ...gradients(loss, parameters).map((g) => g!)]);
+  return makePlan({ graph, reads: 0, profile: PROFILE, alignment: 256, rules: heavyRules });
+}
+
+for (const size of [256, 1024]) {
+  Deno.test(`plans of Hiera T's gradients at ${size} px take at most 1.02 of the bytes alive at once`, () => {
+    for (const checkpointing of [false, true]) {
+      const { arenaBytes, tenancies } = gradientPlan(size, checkpointing);
+      const bound = liveBytes(tenancies);
+      ok(arenaBytes >= bound && arenaBytes <= 1.02 * bound, `${arenaBytes / bound}`);
+    }
+  });
+}
+
+Deno.test("checkpointing lets the gradients of Hiera T at 1024 px fit into a buffer of 2 GiB", () => {
+  ok(gradientPlan(1024, false).arenaBytes > 2 ** 31);
+  ok(gradientPlan(1024, true).arenaBytes < 2 ** 31 / 3);
+});
