@@ -10,6 +10,7 @@ import { openCheckpoint } from "../engine/checkpoint/mod.ts";
 import { CONFIGS } from "../model/config.ts";
 import { Sam2 } from "../model/sam2/sam2.ts";
 import { plainHeader, writeNifti } from "../train/data/nifti.ts";
+import { publishedWeights } from "../train/run/published_weights.ts";
 import { parseTuneFlags } from "../train/finetune/options.ts";
 import { runTuning } from "../train/finetune/run.ts";
 import { recorder } from "./run_commands.ts";
@@ -34,10 +35,10 @@ async function writeData(folder: string): Promise<void> {
 const tune = (text: string) =>
   runTuning(parseTuneFlags(text.split(" "))!, recorder(false).terminal);
 
-async function tensors(path: string): Promise<Map<string, string>> {
+async function weights(path: string): Promise<Map<string, string>> {
   using file = await openCheckpoint(path);
   const all = new Map<string, string>();
-  for (const [key, tensor] of file.tensors) all.set(key, `${await tensor.read()}`);
+  for (const [key, tensor] of publishedWeights(file)) all.set(key, `${await tensor.read()}`);
   return all;
 }
 
@@ -51,7 +52,7 @@ Deno.test("runTuning() tunes memory over frames, keeps frozen parts, and goes on
     equal(await tune(`${started} --steps 2 --out ${first}`), 0);
     const one = `${first}/last.safetensors`;
     equal(await tune(`${common} --checkpoint ${one} --lr 0 --steps 1 --out ${second}`), 0);
-    const [before, after] = [await tensors(one), await tensors(`${second}/last.safetensors`)];
+    const [before, after] = [await weights(one), await weights(`${second}/last.safetensors`)];
     deepEqual(after, before);
     const keys = new Sam2(CONFIGS.nano).namedParameters().map(([key]) => key);
     deepEqual([...before.keys()].sort(), keys.sort());
@@ -77,8 +78,11 @@ Deno.test("parseTuneFlags() refuses what cannot be, in a sentence", () => {
   refused("data --checkpoint a.pt --random-weights 0", /^Give the weights to start from/);
   refused("data --random-weights 0 --freeze head", /"head" is none of trunk, neck, memory/);
   refused("data --random-weights 0 --size 100", /multiple of 32/);
-  refused("--random-weights 0", /missing required argument 'data'/i);
-  refused("data --random-weights 0 --resume x", /unknown option '--resume'/i);
+  refused("--random-weights 0", /^Give the folder of the data to tune on, or a run with --resume/);
+  refused("data --random-weights 0 --resume x", /^--resume goes on with the weights of the run;/);
+  refused("--resume x --out y", /--out cannot go with it\.$/);
+  refused("data --random-weights 0 --val 0.2 --fold 1", /^Give either --val or --fold, not both/);
+  refused("data --random-weights 0 --val 1", /share between 0 and 1, or a folder/);
   refused(
     "data --random-weights 0 --freeze trunk,neck,memory,prompts,decoder",
     /^With all parts frozen there is nothing to tune\.$/,

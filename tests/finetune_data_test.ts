@@ -39,7 +39,7 @@ Deno.test("openImageFolder() gives single images and videos in natural order", (
       await write(`${folder}/images/clip/${frame}.png`, png(2, 2, 3, () => frame));
       await write(`${folder}/masks/clip/${frame}.png`, png(2, 2, 1, () => 7));
     }
-    const [single, video] = await openImageFolder(folder);
+    const { sequences: [single, video] } = await openImageFolder(folder);
     deepEqual([single.count, video.count], [1, 2]);
     const { image, labels } = await single.read(0);
     deepEqual([image.width, image.height, image.data[5]], [4, 3, 5]);
@@ -58,10 +58,10 @@ Deno.test("openImageFolder() says which mask is missing or does not fit", () =>
       message: `${folder}/images/a.png has no mask: ${folder}/masks/a.png is missing.`,
     });
     await write(`${folder}/masks/a.png`, png(3, 4, 1, () => 1));
-    const [wrongSize] = await openImageFolder(folder);
+    const { sequences: [wrongSize] } = await openImageFolder(folder);
     await rejects(wrongSize.read(0), { name: "DataError", message: /3 x 4 pixels.*has 4 x 3\.$/ });
     await write(`${folder}/masks/a.png`, png(4, 3, 3, (i) => i));
-    const [coloured] = await openImageFolder(folder);
+    const { sequences: [coloured] } = await openImageFolder(folder);
     await rejects(coloured.read(0), { name: "DataError", message: /is in colours/ });
   }));
 
@@ -83,13 +83,14 @@ Deno.test("openNnunet() reads what dataset.json lists, or what is in imagesTr", 
     const listed = [{ image: "./imagesTr/case_1_0000.nii.gz", label: "./labelsTr/case_1.nii.gz" }];
     const found = await openNnunet(folder);
     await write(`${folder}/dataset.json`, JSON.stringify({ training: listed }));
-    for (const sequences of [found, await openNnunet(folder)]) {
+    const { sequences: listedOnes } = await openNnunet(folder);
+    for (const sequences of [found.sequences, listedOnes]) {
       deepEqual(sequences.map(({ count }) => count), [2]);
       const { image, labels } = await sequences[0].read(1);
       deepEqual([image.width, image.height], [4, 3]);
       deepEqual(Array.from(labels), Array.from(label.subarray(12)));
     }
-    const clip = await drawClip(new Random(3), found, 0, { frames: 1, objects: 2 });
+    const clip = await drawClip(new Random(3), found.sequences, 0, { frames: 1, objects: 2 });
     equal(clip.objects.length, 2);
   }));
 
@@ -115,7 +116,10 @@ Deno.test("drawClip() throws when the data have no object", async () => {
   const image = { data: new Uint8Array(12), width: 2, height: 2 };
   const read = () => Promise.resolve({ image, labels: new Uint8Array(4) });
   await rejects(
-    drawClip(new Random(0), [{ id: "empty", count: 3, read }], 0, { frames: 1, objects: 1 }),
+    drawClip(new Random(0), [{ id: "empty", name: "empty", count: 3, read }], 0, {
+      frames: 1,
+      objects: 1,
+    }),
     { name: "DataError", message: "None of 200 frames of the data has an object in its labels." },
   );
 });

@@ -100,7 +100,7 @@ sharedTest("finetune overfits ten slices of real scans to more than 0.95 Dice", 
     const scans = ["patient001_frame01", "patient001_frame02"];
     const slices = (await Promise.all(scans.map(heartSlices))).flat().slice(0, FRAMES);
     await writeFolder(`${folder}/data`, slices);
-    equal((await openImageFolder(`${folder}/data`)).length, FRAMES);
+    equal((await openImageFolder(`${folder}/data`)).sequences.length, FRAMES);
     const out = `${folder}/run`;
     const start = `--random-weights 0 --model nano --size ${SIZE} --seed 0`;
     const rates = "--steps 180 --lr 2e-3 --clip 1 --layer-decay 1 --clicks 1";

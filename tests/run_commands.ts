@@ -22,7 +22,7 @@ export async function inFolder(test: (folder: string) => Promise<void>): Promise
 }
 
 /** Runs with all output taken in: the tables, and the progress. */
-async function quietly(work: (terminal: Terminal) => Promise<number>) {
+export async function quietly(work: (terminal: Terminal) => Promise<number>) {
   const log = console.log;
   const lines: string[] = [];
   console.log = (...values) => lines.push(values.join(" "));

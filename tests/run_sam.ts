@@ -8,7 +8,7 @@ import { parseTrackFlags } from "../train/run/track_options.ts";
 import { runTracking } from "../train/run/track_run.ts";
 import { writePng } from "../train/images/picture.ts";
 import { picture } from "./predictor_model.ts";
-import { recorder } from "./run_commands.ts";
+import { quietly } from "./run_commands.ts";
 
 /** Options of a model that is soon made. */
 export const RANDOM = ["--random-weights", "3", "--size", "64"];
@@ -20,23 +20,16 @@ export interface Ran {
   readonly said: string;
 }
 
-async function quietly(work: (terminal: Terminal) => Promise<number>): Promise<Ran> {
-  const log = console.log;
-  const lines: string[] = [];
-  console.log = (...values) => lines.push(values.join(" "));
-  const { terminal, written } = recorder(false);
-  try {
-    return { code: await work(terminal), out: lines.join("\n"), said: written.join("") };
-  } finally {
-    console.log = log;
-  }
+async function ran(work: (terminal: Terminal) => Promise<number>): Promise<Ran> {
+  const { progress: said, ...rest } = await quietly(work);
+  return { ...rest, said };
 }
 
 export const segmentWith = (args: readonly string[]) =>
-  quietly(async (terminal) => await runSegmentation(parseSegmentFlags(args)!, terminal));
+  ran(async (terminal) => await runSegmentation(parseSegmentFlags(args)!, terminal));
 
 export const trackWith = (args: readonly string[]) =>
-  quietly(async (terminal) => await runTracking(parseTrackFlags(args)!, terminal));
+  ran(async (terminal) => await runTracking(parseTrackFlags(args)!, terminal));
 
 /** The sentence with which a run fails; empty where it does not. */
 export const failure = (run: Promise<Ran>): Promise<string> => run.then(() => "", (e) => e.message);

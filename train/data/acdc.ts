@@ -8,7 +8,7 @@ import {
   type VolumeSource,
 } from "./dataset.ts";
 import { DataError, ioReason } from "./errors.ts";
-import { readBytes, sha256 } from "./files.ts";
+import { fingerprintOf, readBytes } from "./files.ts";
 import { type HdfArray, readHdf5 } from "./hdf5.ts";
 
 /** Names of the labels 1, 2, 3. */
@@ -69,9 +69,12 @@ export async function openAcdc(directory: string, options: AcdcOptions = {}): Pr
     validation: validation.map(whole),
     test: test.map(whole),
     fingerprint: () =>
-      fingerprint(directory, [
-        ...slices.map((name) => `data/slices/${name}.h5`),
-        ...wholes.map((name) => `data/${name}.h5`),
+      fingerprintOf(directory, [
+        ...["train_slices.list", "val.list", "test.list"],
+        ...[
+          ...slices.map((name) => `data/slices/${name}.h5`),
+          ...wholes.map((name) => `data/${name}.h5`),
+        ].sort(),
       ]),
   };
 }
@@ -298,13 +301,4 @@ function joinImages(stack: Stack, parts: readonly Part[]): Volume {
     image.set(part.image.data, i * h * w);
   }
   return { id: stack.id, patient: stack.patient, image, shape };
-}
-
-async function fingerprint(directory: string, paths: readonly string[]): Promise<string> {
-  const lines = ["train_slices.list", "val.list", "test.list", ...paths.toSorted()];
-  for (const [i, path] of lines.entries()) {
-    const bytes = await readBytes(`${directory}/${path}`);
-    lines[i] = `${path} ${bytes.length} ${await sha256(bytes)}`;
-  }
-  return await sha256(lines.join("\n"));
 }

@@ -14,6 +14,16 @@ export async function readBytes(path: string): Promise<Uint8Array<ArrayBuffer>> 
   }
 }
 
+/** SHA-256 over names, sizes and contents of files, given by their paths inside a folder. */
+export async function fingerprintOf(root: string, paths: readonly string[]): Promise<string> {
+  const lines: string[] = [];
+  for (const path of paths) {
+    const bytes = await readBytes(`${root}/${path}`);
+    lines.push(`${path} ${bytes.length} ${await sha256(bytes)}`);
+  }
+  return await sha256(lines.join("\n"));
+}
+
 /** SHA-256 of bytes or of UTF-8 text, as hexadecimal digits. */
 export async function sha256(data: Uint8Array<ArrayBuffer> | string): Promise<string> {
   const bytes = typeof data === "string" ? new TextEncoder().encode(data) : data;

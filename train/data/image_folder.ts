@@ -2,8 +2,8 @@
 import { decode, type DecodedPng } from "fast-png";
 import { readImage } from "../images/decode.ts";
 import { DataError, ioReason } from "./errors.ts";
-import { readBytes } from "./files.ts";
-import type { SegmentedFrame, SegmentedSequence } from "./sequence.ts";
+import { fingerprintOf, readBytes } from "./files.ts";
+import type { SegmentedData, SegmentedFrame, SegmentedSequence } from "./sequence.ts";
 
 const IMAGE = /\.(png|jpe?g)$/i;
 const MASK = /\.png$/i;
@@ -18,21 +18,30 @@ const [IMAGES, MASKS] = ["images", "masks"];
  *
  * @throws {DataError} where folders or masks are missing.
  */
-export async function openImageFolder(path: string): Promise<SegmentedSequence[]> {
+export async function openImageFolder(path: string): Promise<SegmentedData> {
   const root = path.replace(/(?<=.)\/+$/, "");
-  const { files, folders } = await list(`${root}/${IMAGES}`);
-  const single = await pairs(root, "", files);
-  const sequences = single.map((pair) => sequenceOf(pair.image, [pair]));
-  for (const folder of folders) {
+  const top = await list(`${root}/${IMAGES}`);
+  const single = await pairs(root, "", top.files);
+  const sequences = single.map((pair) => sequenceOf(root, pair.stem, [pair]));
+  const all = [...single];
+  for (const folder of top.folders) {
     const inside = await list(`${root}/${IMAGES}/${folder}`);
     const frames = await pairs(root, `${folder}/`, inside.files);
-    if (frames.length > 0) sequences.push(sequenceOf(`${root}/${IMAGES}/${folder}`, frames));
+    if (frames.length > 0) sequences.push(sequenceOf(root, folder, frames));
+    all.push(...frames);
   }
   if (sequences.length === 0) throw new DataError(`${root}/${IMAGES} has no PNG or JPEG file.`);
-  return sequences;
+  const files = all.flatMap(({ image, mask }) => [image, mask]);
+  return {
+    sequences,
+    labelNames: new Map(),
+    fingerprint: () => fingerprintOf(root, files),
+  };
 }
 
+/** Paths inside the data set. */
 interface Pair {
+  readonly stem: string;
   readonly image: string;
   readonly mask: string;
 }
@@ -59,23 +68,29 @@ async function pairs(root: string, folder: string, images: readonly string[]): P
     masks.files.filter((name) => MASK.test(name)).map((name) => [name.replace(MASK, ""), name]),
   );
   return images.map((name) => {
-    const image = `${root}/${IMAGES}/${folder}${name}`;
+    const image = `${IMAGES}/${folder}${name}`;
     const stem = name.replace(IMAGE, "");
     const mask = byStem.get(stem);
     if (!mask) {
       throw new DataError(
-        `${image} has no mask: ${root}/${MASKS}/${folder}${stem}.png is missing.`,
+        `${root}/${image} has no mask: ${root}/${MASKS}/${folder}${stem}.png is missing.`,
       );
     }
-    return { image, mask: `${root}/${MASKS}/${folder}${mask}` };
+    return { stem, image, mask: `${MASKS}/${folder}${mask}` };
   });
 }
 
-function sequenceOf(id: string, frames: readonly Pair[]): SegmentedSequence {
-  return { id, count: frames.length, read: (index) => readPair(frames[index]) };
+function sequenceOf(root: string, name: string, frames: readonly Pair[]): SegmentedSequence {
+  return {
+    id: `${root}/${IMAGES}/${name}`,
+    name,
+    count: frames.length,
+    read: (index) => readPair(root, frames[index]),
+  };
 }
 
-async function readPair({ image: path, mask }: Pair): Promise<SegmentedFrame> {
+async function readPair(root: string, pair: Pair): Promise<SegmentedFrame> {
+  const [path, mask] = [`${root}/${pair.image}`, `${root}/${pair.mask}`];
   const image = await readImage(path);
   const { width, height, labels } = await readLabels(mask);
   if (width !== image.width || height !== image.height) {

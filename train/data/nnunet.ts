@@ -2,9 +2,9 @@
 import { volumeFrames } from "../../model/predictors/volume_source.ts";
 import type { FrameSource } from "../../model/predictors/frame_source.ts";
 import { DataError } from "./errors.ts";
-import { readBytes } from "./files.ts";
+import { fingerprintOf, readBytes } from "./files.ts";
 import { type NiftiVolume, readNifti } from "./nifti.ts";
-import type { SegmentedFrame, SegmentedSequence } from "./sequence.ts";
+import type { SegmentedData, SegmentedFrame, SegmentedSequence } from "./sequence.ts";
 
 /** Scans that stay in memory. */
 const KEPT_SCANS = 4;
@@ -17,9 +17,13 @@ interface Description {
   readonly file_ending?: string;
   /** Of the Decathlon: the training cases. */
   readonly training?: readonly unknown[];
+  /** nnU-Net: labels by names; Decathlon: names by labels. */
+  readonly labels?: Readonly<Record<string, unknown>>;
 }
 
+/** Paths inside the data set. */
 interface Case {
+  readonly name: string;
   readonly image: string;
   readonly label: string;
 }
@@ -32,19 +36,38 @@ interface Case {
  *
  * @throws {DataError} where dataset.json cannot be used or a label is missing.
  */
-export async function openNnunet(path: string): Promise<SegmentedSequence[]> {
+export async function openNnunet(path: string): Promise<SegmentedData> {
   const root = path.replace(/(?<=.)\/+$/, "");
   const description = await readDescription(`${root}/dataset.json`);
   const listed = description.training?.map((entry) => listedCase(root, entry));
   const cases = listed ?? await foundCases(root, description.file_ending ?? ".nii.gz");
   if (cases.length === 0) throw new DataError(`${root} has no training cases.`);
-  const scans = new Scans();
+  const scans = new Scans(root);
   const sequences: SegmentedSequence[] = [];
   for (const one of cases) {
     const { frames } = await scans.get(one);
-    sequences.push({ id: one.image, count: frames.count, read: (i) => scans.slice(one, i) });
+    const { name } = one;
+    const id = `${root}/${one.image}`;
+    sequences.push({ id, name, count: frames.count, read: (i) => scans.slice(one, i) });
   }
-  return sequences;
+  const files = cases.flatMap(({ image, label }) => [image, label]);
+  return {
+    sequences,
+    labelNames: labelNames(description.labels ?? {}),
+    fingerprint: () => fingerprintOf(root, files),
+  };
+}
+
+/** Names of labels; regions of several labels have none. */
+function labelNames(labels: Readonly<Record<string, unknown>>): Map<number, string> {
+  const names = new Map<number, string>();
+  for (const [key, value] of Object.entries(labels)) {
+    if (Number.isInteger(value)) names.set(value as number, key);
+    else if (typeof value === "string" && Number.isInteger(Number(key))) {
+      names.set(Number(key), value);
+    }
+  }
+  return names;
 }
 
 async function readDescription(path: string): Promise<Description> {
@@ -76,19 +99,24 @@ function listedCase(root: string, entry: unknown): Case {
         `${JSON.stringify(entry)}.`,
     );
   }
-  return { image: `${root}/${image}`, label: `${root}/${label}` };
+  const name = image.replace(/^.*\//, "").replace(NIFTI, "");
+  return { name, image: plain(image), label: plain(label) };
 }
+
+/** The Decathlon's lists write "./imagesTr/…". */
+const plain = (path: string) => path.replace(/^(\.\/)+/, "");
 
 async function foundCases(root: string, ending: string): Promise<Case[]> {
   const first = `_0000${ending}`;
   const names = (await namesIn(`${root}/imagesTr`)).filter((name) => name.endsWith(first));
   const labels = new Set(await namesIn(`${root}/labelsTr`));
   return names.map((name) => {
-    const label = name.slice(0, -first.length) + ending;
+    const stem = name.slice(0, -first.length);
+    const label = stem + ending;
     if (!labels.has(label)) {
       throw new DataError(`${root}/imagesTr/${name} has no label: labelsTr/${label} is missing.`);
     }
-    return { image: `${root}/imagesTr/${name}`, label: `${root}/labelsTr/${label}` };
+    return { name: stem, image: `imagesTr/${name}`, label: `labelsTr/${label}` };
   });
 }
 
@@ -109,8 +137,11 @@ interface Scan {
 class Scans {
   private readonly kept = new Map<string, Scan>();
 
+  /** @param root folder of the data set. */
+  constructor(private readonly root: string) {}
+
   async get(one: Case): Promise<Scan> {
-    const scan = this.kept.get(one.image) ?? await readScan(one);
+    const scan = this.kept.get(one.image) ?? await readScan(this.root, one);
     this.kept.delete(one.image);
     this.kept.set(one.image, scan);
     if (this.kept.size > KEPT_SCANS) this.kept.delete(this.kept.keys().next().value!);
@@ -128,7 +159,8 @@ class Scans {
   }
 }
 
-async function readScan({ image, label }: Case): Promise<Scan> {
+async function readScan(root: string, one: Case): Promise<Scan> {
+  const [image, label] = [`${root}/${one.image}`, `${root}/${one.label}`];
   const [scan, labels] = [await readNifti(image), await readNifti(label)];
   if (labels.shape.join() !== scan.shape.join()) {
     throw new DataError(

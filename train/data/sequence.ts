@@ -12,6 +12,8 @@ export interface SegmentedFrame {
 export interface SegmentedSequence {
   /** Names the sequence in errors. */
   readonly id: string;
+  /** Its name inside the data set, as lists of splits have it. */
+  readonly name: string;
   /** Number of frames. */
   readonly count: number;
   /**
@@ -20,4 +22,13 @@ export interface SegmentedSequence {
    * @throws {UserError} where its files cannot be read, are damaged or do not fit each other.
    */
   read(index: number): Promise<SegmentedFrame>;
+}
+
+/** Everything in a folder that SAM-2 can be tuned on. */
+export interface SegmentedData {
+  readonly sequences: readonly SegmentedSequence[];
+  /** What labels stand for, where the data say so. */
+  readonly labelNames: ReadonlyMap<number, string>;
+  /** SHA-256 over names, sizes and contents of all files. */
+  fingerprint(): Promise<string>;
 }

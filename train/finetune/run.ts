@@ -1,146 +1,180 @@
 /** `deno task finetune` from its options to its exit code. */
-import { loadWeights, openCheckpoint, saveWeights } from "../../engine/checkpoint/mod.ts";
-import { UserError } from "../../engine/errors.ts";
-import { initialise } from "../../engine/nn/mod.ts";
-import { configOf } from "../../model/checkpoint_config.ts";
-import { type ConfigName, CONFIGS, type Sam2Config } from "../../model/config.ts";
-import { Sam2 } from "../../model/sam2/sam2.ts";
-import { DataError } from "../data/errors.ts";
-import { openImageFolder } from "../data/image_folder.ts";
-import { openNnunet } from "../data/nnunet.ts";
-import type { SegmentedSequence } from "../data/sequence.ts";
+import type { Checkpoint } from "../run/checkpoint.ts";
 import { MetricsLog } from "../run/metrics_log.ts";
-import { Pace, ProgressLine, standardError, type Terminal } from "../run/progress.ts";
-import { publishedWeights } from "../run/published_weights.ts";
+import { ProgressLine, standardError, type Terminal } from "../run/progress.ts";
 import { RunDirectory, writeJson } from "../run/run_dir.ts";
 import { INTERRUPTED, type StopRequest, watchSignals } from "../run/signals.ts";
-import type { TuneCommand, TuneFlags } from "./options.ts";
+import {
+  NO_VALIDATION,
+  restoreBest,
+  stoppedText,
+  train,
+  type TrainingContext,
+} from "../run/training.ts";
+import type { Sam2 } from "../../model/sam2/sam2.ts";
+import type { TuneConfig } from "./config.ts";
+import { openTuneData, type TuneData } from "./data.ts";
+import type { DiceTable } from "./dice_table.ts";
+import { type Choices, choose, type TuneCommand } from "./options.ts";
 import { frameCount } from "./sampling.ts";
-import { type TuneOptions, Tuner, type TuneReport } from "./tuner.ts";
+import { modelOf, startModel } from "./start.ts";
+import { Tuner } from "./tuner.ts";
+import { measureTracking, PROTOCOL } from "./validation.ts";
+
+/** A run that is ready to begin or to go on. */
+interface Prepared {
+  readonly directory: RunDirectory;
+  readonly config: TuneConfig;
+  readonly data: TuneData;
+  readonly model: Sam2;
+  /** Where to go on; absent in a new run. */
+  readonly checkpoint?: Checkpoint<TuneConfig>;
+}
+
+/** Makes a trainer at step 0. */
+export type CreateTuner = typeof Tuner.create;
+
+interface Tools {
+  readonly progress: ProgressLine;
+  readonly stop: StopRequest;
+}
 
 /**
- * Tunes a model on a folder of data; weights and metrics end up in the folder of the run.
+ * Tunes a model on a folder of data, or continues a run, and measures it where there are validation
+ * data; weights and metrics end up in the folder of the run.
  *
  * @returns the exit code: 0, or 130 where a signal came.
- * @throws {UserError} where an option, the data or the checkpoint is wrong, or a loss is not finite.
+ * @throws {UserError} where an option, the data, the checkpoint or the run to continue is wrong, or a
+ * loss is not finite.
  */
 export async function runTuning(
-  { data, flags }: TuneCommand,
+  command: TuneCommand,
   terminal: Terminal = standardError(),
+  create: CreateTuner = Tuner.create,
 ): Promise<number> {
   using stop = await watchSignals(
     "Stopping: the step in progress is finished and saved first; a second signal ends at once.",
   );
   using progress = new ProgressLine(terminal);
-  const sequences = await openSequences(data);
-  const { model, name } = await startModel(flags);
-  const directory = await RunDirectory.create(flags.out, "finetune");
-  const options = tuneOptions(flags, model.config.imageSize);
-  await writeJson(directory.config, { data, model: name, ...flags, ...options });
-  progress.say(
-    `${directory.path}: ${name} at ${options.size} px, ${options.steps} steps; ` +
-      `${sequences.length} sequences with ${frameCount(sequences)} frames.`,
-  );
-  const tuner = await Tuner.create(model, options, sequences);
-  using log = await MetricsLog.open(directory.metrics, 0);
-  const path = directory.checkpoint("last");
-  const every = flags.checkpointEvery;
-  await tune(tuner, options, { log, progress, stop, every, save: () => saveWeights(model, path) });
-  console.log(`Weights after step ${tuner.position} of ${options.steps} are in ${path}.`);
-  return tuner.position < options.steps ? INTERRUPTED : 0;
-}
-
-interface Loop {
-  readonly log: MetricsLog;
-  readonly progress: ProgressLine;
-  readonly stop: StopRequest;
-  /** Steps between checkpoints. */
-  readonly every: number;
-  save(): Promise<void>;
-}
-
-/** Steps until the last one or a signal; where this ends, the weights are on the disk. */
-async function tune(tuner: Tuner, options: TuneOptions, loop: Loop): Promise<void> {
-  const { log, progress, stop, every, save } = loop;
-  const { steps, batch } = options;
-  const pace = new Pace();
-  while (tuner.position < steps && !stop.requested) {
-    const report = await tuner.step();
-    requireFinite(report, options.learningRate);
-    const { step, losses, learningRate, objects, milliseconds } = report;
-    pace.add(milliseconds, batch);
-    await log.add({ step, ...losses, learningRate, objects, milliseconds });
-    const values = Object.entries(losses).map(([name, x]) => `${name} ${x.toPrecision(4)}`);
-    const left = `ETA ${pace.eta(steps - step)}`;
-    progress.update([`step ${step}/${steps}`, ...values, left].join("  "));
-    if (step % every === 0 && step < steps) await save();
-  }
-  progress.keep();
-  await save();
-}
-
-function requireFinite({ losses, step }: TuneReport, rate: number): void {
-  const broken = Object.entries(losses).find(([, value]) => !Number.isFinite(value));
-  if (!broken) return;
-  throw new UserError(
-    `The loss "${broken[0]}" is ${broken[1]} at step ${step}; try a smaller --lr than ${rate}.`,
-  );
-}
-
-function tuneOptions(flags: TuneFlags, size: number): TuneOptions {
-  const { steps, batch, frames, objects, clicks, layerDecay, weightDecay, clip, seed } = flags;
-  return {
-    size,
-    steps,
-    batch,
-    frames,
-    objects,
-    clicks,
-    layerDecay,
-    weightDecay,
-    clip,
-    seed,
-    learningRate: flags.lr,
-    frozen: flags.freeze,
+  const { resume } = command.flags;
+  const prepared = resume === undefined
+    ? await prepareNew(command)
+    : await prepareResumed(resume, command);
+  const { directory, config, data, model, checkpoint } = prepared;
+  progress.say(describe(prepared));
+  // Where the memory does not suffice, the folder stays empty and can be used again.
+  const trainer = await create(model, config.train, data.training);
+  using log = await MetricsLog.open(directory.metrics, checkpoint?.step ?? 0);
+  await directory.removeLeftovers();
+  await writeJson(directory.config, config);
+  if (checkpoint) await trainer.load(checkpoint.trainer);
+  const tools = { progress, stop };
+  let latest: { readonly step: number; readonly table: DiceTable } | undefined;
+  const measure = async () => {
+    const step = trainer.position;
+    if (latest?.step === step) return latest.table;
+    const table = await measured(prepared, tools);
+    latest = table && { step, table };
+    return table;
   };
+  const validation = {
+    title: "mean Dice on validation",
+    measure: async () => (await measure())?.mean(),
+  };
+  const context: TrainingContext<TuneConfig> = {
+    trainer,
+    config,
+    directory,
+    log,
+    ...tools,
+    ...(data.validation.length > 0 && { validation }),
+  };
+  return await tuneAndMeasure(context, prepared, measure);
 }
 
-/** The data in a folder, whichever of the layouts it has. */
-async function openSequences(folder: string): Promise<SegmentedSequence[]> {
-  const there = (name: string) => Deno.stat(`${folder}/${name}`).then(() => true, () => false);
-  if (await there("dataset.json")) return await openNnunet(folder);
-  if (await there("images")) return await openImageFolder(folder);
-  throw new DataError(
-    `${folder} has neither a dataset.json (nnU-Net, Medical Segmentation Decathlon) nor a folder ` +
-      `"images" with "masks" beside it.`,
-  );
-}
-
-/** The model that the options name, with the weights of the checkpoint where one is given. */
-async function startModel(flags: TuneFlags): Promise<{ model: Sam2; name: ConfigName }> {
-  const { checkpoint } = flags;
-  if (checkpoint === undefined) {
-    const name = named(flags.model) ?? "nano";
-    const model = new Sam2(sized(name, flags));
-    await initialise(model, flags.randomWeights!);
-    return { model, name };
+async function tuneAndMeasure(
+  context: TrainingContext<TuneConfig>,
+  { directory, data, checkpoint }: Prepared,
+  measure: () => Promise<DiceTable | undefined>,
+): Promise<number> {
+  const { trainer, progress } = context;
+  const { validation, finished } = await train(context, checkpoint?.validation ?? NO_VALIDATION);
+  const stopped = () => {
+    progress.say(stoppedText(context));
+    return INTERRUPTED;
+  };
+  if (!finished) return stopped();
+  const name = await restoreBest(context, validation);
+  const path = directory.checkpoint(name);
+  if (data.validation.length > 0) {
+    const table = await measure();
+    if (!table) return stopped();
+    const { position: step } = trainer;
+    progress[Symbol.dispose]();
+    console.log(`Dice on validation of ${path} (step ${step}); ${PROTOCOL}:\n\n${table}\n`);
+    const results = { checkpoint: `${name}.safetensors`, step, protocol: PROTOCOL };
+    await writeJson(`${directory.path}/results.json`, {
+      ...results,
+      mean: table.mean(),
+      objects: table.rows(),
+    });
   }
-  using file = await openCheckpoint(checkpoint);
-  const tensors = publishedWeights(file);
-  const name = named(flags.model) ?? configOf(tensors);
-  if (!name) {
-    throw new UserError(`${checkpoint} is like none of the known models: choose one with --model.`);
-  }
-  const model = new Sam2(sized(name, flags));
-  await loadWeights(model, { ...file, name: checkpoint, tensors });
-  return { model, name };
+  console.log(`Weights of step ${trainer.position} are in ${path}.`);
+  return 0;
 }
 
-function named(model: TuneFlags["model"]): ConfigName | undefined {
-  return model === undefined || model === "nano" ? model : `sam2.1_hiera_${model}`;
+/** The Dice of the validation data; `undefined` where a stop was requested meanwhile. */
+function measured(
+  { model, data: { validation, labelNames }, config }: Prepared,
+  { progress, stop }: Tools,
+): Promise<DiceTable | undefined> {
+  return measureTracking(model, {
+    sequences: validation.slice(0, config.schedule.evalLimit ?? undefined),
+    labelNames,
+    stop,
+    onSequence: (done, total) => progress.update(`validation: ${done}/${total} sequences`),
+  });
 }
 
-function sized(name: ConfigName, { size }: TuneFlags): Sam2Config {
-  const config: Sam2Config = CONFIGS[name];
-  return { ...config, imageSize: size ?? config.imageSize };
+function describe({ directory, config, data, checkpoint }: Prepared): string {
+  const { model, size, steps } = config.train;
+  const from = checkpoint ? `going on after step ${checkpoint.step}` : "a new run";
+  const { training, validation } = data;
+  const held = validation.length > 0 ? `, ${validation.length} for validation` : "";
+  return `${directory.path}, ${from}: ${model} at ${size} px, ${steps} steps; ` +
+    `${training.length} sequences with ${frameCount(training)} frames${held}.`;
+}
+
+async function prepareNew(command: TuneCommand): Promise<Prepared> {
+  const choices = choose(command);
+  const data = await openTuneData(choices);
+  const { model, name } = await startModel(command.flags, choices.train);
+  const config = tuneConfig(choices, data.hash, { model: name, size: model.config.imageSize });
+  const directory = await RunDirectory.create(command.flags.out, "finetune");
+  return { directory, config, data, model };
+}
+
+async function prepareResumed(path: string, command: TuneCommand): Promise<Prepared> {
+  const directory = await RunDirectory.open(path);
+  const before = await directory.readConfig<TuneConfig>("finetune");
+  const choices = choose(command, before);
+  const { model = before.train.model, size = before.train.size } = choices.train;
+  const data = await openTuneData(choices);
+  const config = tuneConfig(choices, data.hash, { model, size });
+  const checkpoint = await directory.loadCheckpoint("last", config);
+  return { directory, config, data, model: modelOf(model, size), checkpoint };
+}
+
+function tuneConfig(
+  { data, train, schedule }: Choices,
+  hash: string,
+  known: Pick<TuneConfig["train"], "model" | "size">,
+): TuneConfig {
+  const { source, holdOut, fold } = data;
+  return {
+    command: "finetune",
+    data: { source, holdOut, fold, hash },
+    train: { ...train, ...known },
+    schedule,
+  };
 }

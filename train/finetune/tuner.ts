@@ -1,12 +1,14 @@
 /** Fine-tuning of SAM-2 on its own objective. */
-import { gradients, type Request, submit } from "../../engine/mod.ts";
+import { gradients, type Request, runtime, submit } from "../../engine/mod.ts";
 import { AdamW, cosine, FlatParameters } from "../../engine/optim/mod.ts";
 import type { Sam2 } from "../../model/sam2/sam2.ts";
 import { DataError } from "../data/errors.ts";
 import { Random } from "../data/random.ts";
 import type { SegmentedSequence } from "../data/sequence.ts";
 import { formOf, refill } from "../leaves.ts";
+import { OPTIMIZER } from "../run/published_weights.ts";
 import { Sampler } from "../sampler.ts";
+import type { SavedTrainer, StepReport } from "../trainer.ts";
 import { type ClipLeaves, clipLoss, type ClipPlan } from "./clip.ts";
 import { decays, freeze, layerScale, type PartName } from "./parts.ts";
 import { clipLeaves, type ClipOptions, drawClip, drawPlan, frameCount } from "./sampling.ts";
@@ -25,16 +27,12 @@ export interface TuneOptions extends ClipOptions {
   readonly frozen: readonly PartName[];
 }
 
-/** One optimiser step. */
-export interface TuneReport {
-  /** Steps done. */
-  readonly step: number;
-  /** The whole loss, as `loss`, and its terms before weighting. */
-  readonly losses: Readonly<Record<string, number>>;
-  readonly learningRate: number;
-  readonly objects: number;
-  readonly milliseconds: number;
+interface State {
+  readonly position: number;
 }
+
+/** Beginnings of the names of both moments in checkpoints. */
+const [FIRST, SECOND] = [`${OPTIMIZER}first.`, `${OPTIMIZER}second.`];
 
 /** Learning rate at the end, as a share of the first. */
 const FINAL_RATE = 0.1;
@@ -96,23 +94,61 @@ export class Tuner {
     return this.done;
   }
 
-  /** One optimiser step on the next clips. */
-  async step(): Promise<TuneReport> {
+  /**
+   * One optimiser step on the next clips.
+   *
+   * @returns the whole loss, as `loss`, and its terms before weighting.
+   */
+  async step(): Promise<StepReport> {
     const start = performance.now();
     const { plan, leaves } = await this.draw(this.done);
+    const host = performance.now();
     const { request, names, reached } = this.graph(plan, leaves);
     const finish = await submit(request);
     const learningRate = this.options.learningRate * this.schedule(this.done);
     this.optimizer.update(learningRate, reached);
+    const hostMs = performance.now() - host;
     const values = await finish();
     this.done++;
     return {
       step: this.done,
       losses: Object.fromEntries(names.map((name, i) => [name, values[i][0]])),
+      images: leaves.images.length * this.options.batch,
       learningRate,
-      objects: leaves.targets[0].shape[0],
-      milliseconds: performance.now() - start,
+      milliseconds: { total: performance.now() - start, host: hostMs },
     };
+  }
+
+  /** Everything that a resumed run needs to go on bit by bit; the weights under official keys. */
+  async save(): Promise<SavedTrainer> {
+    const { first, second } = await this.optimizer.state();
+    const groups = [["", await this.weights.stateDict()], [FIRST, first], [
+      SECOND,
+      second,
+    ]] as const;
+    const tensors = groups.flatMap(([prefix, dict]) =>
+      [...dict].map(([key, { shape, data }]) =>
+        [prefix + key, { dtype: "F32", shape, data }] as const
+      )
+    );
+    const state: State = { position: this.done };
+    return { tensors: new Map(tensors), state };
+  }
+
+  /** Takes over what {@link save} gave. */
+  async load({ tensors, state }: SavedTrainer): Promise<void> {
+    const group = (prefix: string) =>
+      new Map(
+        [...tensors].filter(([key]) => key.startsWith(prefix)).map(([key, { shape, data }]) =>
+          [key.slice(prefix.length), { shape, data: data as Float32Array }] as const
+        ),
+      );
+    const { position } = state as State;
+    const weights = [...group("")].filter(([key]) => !key.startsWith(OPTIMIZER));
+    this.weights.write(new Map(weights));
+    this.optimizer.load({ step: position, first: group(FIRST), second: group(SECOND) });
+    this.done = position;
+    await (await runtime()).device.gpu.queue.onSubmittedWorkDone();
   }
 
   /** Frees the GPU memory of the optimiser; the weights stay. */

@@ -6,6 +6,7 @@
 import { type Spacing, type VolumeShape, voxelCount } from "../../model/sss/pcsw/volume.ts";
 import { overlap, overlapCounts } from "./overlap.ts";
 import { surfaceDistances, volumeDiagonal } from "./surface_distances.ts";
+import { textTable } from "./text_table.ts";
 
 /** The metrics of a table, in column order. */
 export const metricNames = ["dice", "jaccard", "hd95", "asd", "hd", "assd"] as const;
@@ -206,9 +207,5 @@ function renderSummary(title: string, summary: MetricSummary, unit: string): str
     ]),
     ["mean", ...cells(summary.mean), "", ""],
   ];
-  const widths = rows[0].map((_, i) => Math.max(...rows.map((row) => row[i].length)));
-  return rows.map((row) =>
-    row.map((cell, i) => i === 0 ? cell.padEnd(widths[i]) : cell.padStart(widths[i]))
-      .join("  ").trimEnd()
-  );
+  return textTable(rows);
 }
