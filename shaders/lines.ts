@@ -5,6 +5,7 @@
 import type { AdapterProfile } from "../engine/device.ts";
 import type { AxisView } from "../engine/shape.ts";
 import { type Arg, type Epilogue, grid1d, IDENTITY, type Lowering, storage } from "./kernel.ts";
+import { ifFinite, maximum, type Width } from "./nan.ts";
 import { expand } from "./template.ts";
 import single from "./lines_single.wgsl" with { type: "text" };
 import team from "./lines_team.wgsl" with { type: "text" };
@@ -22,8 +23,8 @@ export interface LineReduction {
   readonly kind: "max" | "sum";
   /** WGSL of what an element contributes. */
   readonly term: string;
-  /** WGSL of the value, given that of the reduced terms. */
-  readonly finish: (total: string) => string;
+  /** WGSL of the value, or of four lines' values, given that of the reduced terms. */
+  readonly finish: (total: string, width: Width) => string;
 }
 
 /** Reductions in order, then one result for each element. Names must not be contained in others. */
@@ -39,6 +40,23 @@ export interface LineProgram {
 /** Values of its line that an invocation keeps in variables; more of them compile too slowly. */
 const NAMED = 8;
 const SINGLE_TEAM = 64;
+
+/** Joins two partial results. */
+const combine = (kind: LineReduction["kind"], width: Width) => (a: string, b: string) =>
+  kind === "sum" ? `${a} + ${b}` : `maximum_${width}(${a}, ${b})`;
+
+/** What results start from: no constant is -infinity to all compilers. */
+const START = { sum: "0.0", max: "bitcast<f32>(lowest_bits)" } as const;
+
+/** Functions that the reductions of a program call. */
+function functions({ reductions }: LineProgram): string {
+  if (reductions.every(({ kind }) => kind === "sum")) return "";
+  const both = [1, 4] as const;
+  return `
+var<private> lowest_bits: u32 = 0xff800000u;
+${both.map(maximum).join("")}${both.map(ifFinite).join("")}
+`;
+}
 
 function declare(program: LineProgram, types: Record<LineInput["kind"], string>): string[] {
   const text = program.inputs.map(({ name, kind }, i) => storage(i, `${name}_data`, types[kind]));
@@ -84,7 +102,10 @@ function lowerSingle(
     reductions: program.reductions,
     result: program.result,
     lineOutputs: program.lineOutputs ?? [],
-    declarations: declared.join("\n") + "\n" + epilogue.declarations(declared.length),
+    declarations: declared.join("\n") + functions(program) + "\n" +
+      epilogue.declarations(declared.length),
+    combine,
+    START,
     epilogue,
     vector,
     lines,
@@ -122,7 +143,10 @@ function lowerTeam(
     reductions: program.reductions,
     result: program.result,
     lineOutputs: program.lineOutputs ?? [],
-    declarations: declared.join("\n") + "\n" + epilogue.declarations(declared.length),
+    declarations: declared.join("\n") + functions(program) + "\n" +
+      epilogue.declarations(declared.length),
+    combine,
+    START,
     epilogue,
     vector,
     lines,

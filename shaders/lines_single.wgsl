@@ -47,11 +47,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   #   }
   # };
   # for (const { name, kind, term, finish } of reductions) {
-  var ${name}_all = ${T}(${kind === "max" ? "-3.4028234e38" : "0.0"});
+  var ${name}_all = ${T}(${START[kind]});
   #   each(term, () => {
-    ${name}_all = ${kind === "max" ? "max(" + name + "_all, " + term + ")" : name + "_all + " + term};
+    ${name}_all = ${combine(kind, V)(name + "_all", term)};
   #   });
-  let ${name} = ${finish(name + "_all")};
+  let ${name} = ${finish(name + "_all", V)};
   # }
   # each(result, (index) => {
   #   const applied = epilogue.apply(vector ? `(${index} * 4u)` : index, "value", V);

@@ -67,33 +67,33 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   #   }
   # };
   # for (const { name, kind, term, finish } of reductions) {
-  #   const combine = (a, b) => kind === "max" ? `max(${a}, ${b})` : `${a} + ${b}`;
-  var ${name}_sum = ${T}(${kind === "max" ? "-3.4028234e38" : "0.0"});
+  #   const join = combine(kind, 1);
+  var ${name}_sum = ${T}(${START[kind]});
   #   each(term, () => {
-    ${name}_sum = ${combine(name + "_sum", term)};
+    ${name}_sum = ${combine(kind, V)(name + "_sum", term)};
   #   });
   #   const part = (i) => `${name}_sum.${"xyzw"[i]}`;
   #   if (vector) {
-  var ${name}_all = ${combine(combine(part(0), part(1)), combine(part(2), part(3)))};
+  var ${name}_all = ${join(join(part(0), part(1)), join(part(2), part(3)))};
   #   } else {
   var ${name}_all = ${name}_sum;
   #   }
   #   if (subgroups) {
   #     for (let step = 1; step < TEAM; step *= 2) {
   #       const other = `subgroupShuffleXor(${name}_all, ${step}u)`;
-  ${name}_all = ${combine(name + "_all", other)};
+  ${name}_all = ${join(name + "_all", other)};
   #     }
   #   } else {
   tree[lane] = ${name}_all;
   #     for (let step = TEAM / 2; step >= 1; step /= 2) {
   workgroupBarrier();
-  if (lane < ${step}u) { tree[lane] = ${combine("tree[lane]", "tree[lane + " + step + "u]")}; }
+  if (lane < ${step}u) { tree[lane] = ${join("tree[lane]", "tree[lane + " + step + "u]")}; }
   #     }
   workgroupBarrier();
   ${name}_all = tree[0];
   workgroupBarrier();
   #   }
-  let ${name} = ${finish(name + "_all")};
+  let ${name} = ${finish(name + "_all", 1)};
   # }
   # each(result, () => {
   #   const applied = epilogue.apply(vector ? "((base + n) * 4u)" : "(base + n)", "value", V);

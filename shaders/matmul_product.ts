@@ -19,6 +19,7 @@ import { type CpuTile, cpuTile } from "./matmul_cpu_tile.ts";
 import { gpuProduct, type GpuTile, gpuTile } from "./matmul_gpu.ts";
 import type { Parts, Product } from "./matmul_operand.ts";
 import { storeFunction } from "./matmul_store.ts";
+import { maximum } from "./nan.ts";
 import { expand } from "./template.ts";
 import reduceSource from "./matmul_reduce.wgsl" with { type: "text" };
 
@@ -111,12 +112,13 @@ export function sumParts(
   const known = columns ? [{ stride: 1, size: columns, code: "x" }] : [];
   const source = expand(reduceSource, {
     bindings: storage(0, "partial", width === 4 ? "vec4f" : "f32") +
-      storeFunction(epilogue, 1, width, known),
+      (join === "sum" ? "" : maximum(width)) + storeFunction(epilogue, 1, width, known),
     sizes: declareSizes(sizes),
     workgroup,
     width,
     column: columns ? `, i * ${width}u % sizes.columns` : "",
-    joined: (a: string, b: string) => join === "sum" ? `${a} + ${b}` : `max(${a}, ${b})`,
+    joined: (a: string, b: string) =>
+      join === "sum" ? `${a} + ${b}` : `maximum_${width}(${a}, ${b})`,
   });
   return {
     kernel: { label: `${label} ${join} of ${terms} parts`, source, grid, sizes },

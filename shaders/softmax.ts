@@ -2,6 +2,7 @@
 import type { AdapterProfile } from "../engine/device.ts";
 import type { AxisView } from "../engine/shape.ts";
 import type { Epilogue, Lowering } from "./kernel.ts";
+import type { Width } from "./nan.ts";
 import { type LineProgram, type LineReduction, lowerLines } from "./lines.ts";
 
 /** What {@link lowerSoftmax} computes. The gradients read the result y and its gradient g. */
@@ -10,6 +11,9 @@ export type SoftmaxKind = "softmax" | "logSoftmax" | "softmaxBackward" | "logSof
 const same = (total: string) => total;
 const TOP: LineReduction = { name: "top", kind: "max", term: "x", finish: same };
 const MASS: Omit<LineReduction, "finish"> = { name: "mass", kind: "sum", term: "exp(x - top)" };
+
+/** A line without a finite maximum (it holds NaN or infinity, or -infinity alone) becomes NaN. */
+const ifFinite = (value: string, width: Width) => `if_finite_${width}(top, ${value})`;
 const FORWARD: LineProgram["inputs"] = [{ name: "x", kind: "element" }];
 const BACKWARD: LineProgram["inputs"] = [
   { name: "y", kind: "element" },
@@ -20,13 +24,13 @@ const PROGRAMS: Readonly<Record<SoftmaxKind, LineProgram>> = {
   softmax: {
     label: "softmax",
     inputs: FORWARD,
-    reductions: [TOP, { ...MASS, finish: (total) => `1.0 / ${total}` }],
+    reductions: [TOP, { ...MASS, finish: (total, width) => ifFinite(`1.0 / ${total}`, width) }],
     result: "exp(x - top) * mass",
   },
   logSoftmax: {
     label: "logSoftmax",
     inputs: FORWARD,
-    reductions: [TOP, { ...MASS, finish: (total) => `log(${total})` }],
+    reductions: [TOP, { ...MASS, finish: (total, width) => ifFinite(`log(${total})`, width) }],
     result: "(x - top) - mass",
   },
   softmaxBackward: {

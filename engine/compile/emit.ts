@@ -5,6 +5,7 @@ import { numel, type Shape, stridesOf } from "../shape.ts";
 import type { GraphNode } from "./graph.ts";
 import { BAKED, type Numbers } from "./numbers.ts";
 import type { Coordinate } from "../../shaders/kernel.ts";
+import { isTrue } from "../../shaders/nan.ts";
 import { binaryCode, castCode, HELPERS, unaryCode } from "./scalar_code.ts";
 
 /** Thrown where four lanes cannot be followed through a movement; the kernel is then made scalar. */
@@ -224,17 +225,20 @@ export class Emitter {
     const args = n.inputs.map((x) => this.value(x, ix));
     const wide = args.some((v) => v.wide);
     const code = args.map((v, i) => wide ? widen(v, n.inputs[i].dtype) : v.code);
-    const bool = (i: number) =>
-      `${code[i]} != ${wide ? `vec4<${n.inputs[i].dtype}>()` : zero(n.inputs[i].dtype)}`;
+    const [{ dtype }] = n.inputs;
+    const condition = () =>
+      dtype === "f32"
+        ? isTrue(code[0], wide ? 4 : 1)
+        : `${code[0]} != ${wide ? `vec4<${dtype}>()` : zero(dtype)}`;
     const type = (dtype: DType) => wide ? `vec4<${dtype}>` : dtype;
     const text = n.op === "where"
-      ? `select(${code[2]}, ${code[1]}, ${bool(0)})`
+      ? `select(${code[2]}, ${code[1]}, ${condition()})`
       : n.op === "cast"
       ? castCode(code[0], type(n.dtype))
       : n.op === "bitcast"
       ? `bitcast<${type(n.dtype)}>(${code[0]})`
       : n.inputs.length === 2
-      ? binaryCode(n.op, code[0], code[1], wide, this.helpers)
+      ? binaryCode(n.op, code[0], code[1], dtype, wide, this.helpers)
       : unaryCode(n.op, code[0], wide, this.helpers);
     return { code: this.let(text), wide };
   }

@@ -266,7 +266,13 @@ function functionsOf(
   const wide = variants.every(({ width }) => width === 4);
   const { accesses, result } = withAccesses(wide ? [4, 1] : [1], emit);
   const parts = [result.bindings.declare(accesses), helperSource(result.helpers)];
-  return [...parts, ...result.functions].join("\n") + "\n";
+  return renamed([...parts, ...result.functions].join("\n") + "\n", result.helpers);
+}
+
+/** `text` with names of its own for the helpers: the kernel that it becomes part of may have the same. */
+function renamed(text: string, helpers: ReadonlySet<string>): string {
+  const names = [...helpers].map((name) => new RegExp(`\\b${name}\\b`, "g"));
+  return names.reduce((result, name) => result.replace(name, "epilogue_$&"), text);
 }
 
 /** WGSL of a variant whose `code` is emitted for `width` values; four may be done one by one. */

@@ -85,7 +85,8 @@ function splitOf(layout: Layout, width: 1 | 4, threads: number, profile: Adapter
   return { dim, pieces: Math.ceil(extent(dim) / chunk), chunk };
 }
 
-const combine = (op: Op, a: string, b: string) => op === "sum" ? `${a} + ${b}` : `max(${a}, ${b})`;
+const combine = (op: Op, a: string, b: string, width: 1 | 4 = 1) =>
+  op === "sum" ? `${a} + ${b}` : `maximum_${width}(${a}, ${b})`;
 
 interface Body {
   readonly bindings: Bindings;
@@ -166,6 +167,8 @@ export function reduceLowering(
   const threads = groups * split.pieces;
   const workgroup = profile.class === "cpu" && threads < 1024 ? profile.lanes || 8 : 64;
   const label = `reduce ${op} [${shape}] over ${reduced}`;
+  const called = op === "sum" ? [] : op === "amax" ? ["maximum_1", "maximum_4"] : ["nan_1"];
+  for (const name of called) body.emitter.helpers.add(name);
   const single = split.pieces === 1;
   const plan: Plan = {
     width,
@@ -266,7 +269,7 @@ function reduceSource(op: Op, layout: Layout, body: Body, plan: Plan, epilogue: 
   var acc = ${start};
   ${openLoops(layout, body, plan)}
     ${emitted.code}
-    acc = ${combine(op, "acc", value)};
+    acc = ${combine(op, "acc", value, plan.width)};
   ${"}".repeat(body.loops.length)}
   let total = ${total};
   ${stored.statements}
@@ -297,7 +300,8 @@ function argmaxSource(layout: Layout, body: Body, plan: Plan): Text {
   var at = 0u;
   ${loop}
     ${code}
-    if (f32(${value.code}) > best) { best = f32(${value.code}); at = c${dim}; }
+    let x = f32(${value.code});
+    if ((x > best || nan_1(x)) && !nan_1(best)) { best = x; at = c${dim}; }
   }
   result[o] = at;`;
   const { declarations, statements, sizes } = numbers.finish(main);

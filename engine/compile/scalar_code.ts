@@ -1,5 +1,7 @@
 /** WGSL expressions of the elementwise ops, for one element or four. */
+import { maximum, minimum, nan, relu, type Width } from "../../shaders/nan.ts";
 import type { Primitive } from "../attributes.ts";
+import type { DType } from "../dtype.ts";
 
 const type = (wide: boolean) => wide ? "vec4<f32>" : "f32";
 
@@ -38,6 +40,12 @@ export const HELPERS: Readonly<Record<string, string>> = {
   erf_1: erf("f32", "erf_1"),
   erf_4: erf("vec4<f32>", "erf_4"),
   power: POWER,
+  nan_1: nan(1),
+  nan_4: nan(4),
+  maximum_1: maximum(1),
+  maximum_4: maximum(4),
+  minimum_1: minimum(1),
+  minimum_4: minimum(4),
 };
 
 /** WGSL of a unary op. */
@@ -56,7 +64,7 @@ export function unaryCode(op: Primitive, x: string, wide: boolean, helpers: Set<
     case "softplus":
       return `max(${x}, ${t}(0.0)) + log(${t}(1.0) + exp(-abs(${x})))`;
     case "relu":
-      return `max(${x}, ${t}(0.0))`;
+      return relu(x, wide ? 4 : 1);
     case "erf": {
       const name = wide ? "erf_4" : "erf_1";
       helpers.add(name);
@@ -84,20 +92,45 @@ const OPERATORS: Partial<Record<Primitive, string>> = {
   xor: "^",
 };
 const COMPARISONS: Partial<Record<Primitive, string>> = { lt: "<", le: "<=", eq: "==" };
+const EXTREMES: Partial<Record<Primitive, string>> = { maximum: "max", minimum: "min" };
 
-/** WGSL of a binary op on operands of one width. */
+/** A spelt-out finite number, maybe as all parts of a vector. */
+const NUMBER = /^(vec4<f32>\()?(f32\()?-?[\d.]+(e[+-]?\d+)?f?\)*$/;
+
+/** WGSL of a comparison, 1 or 0: no NaN is less than anything, or equal to anything. */
+function comparison(
+  operator: string,
+  operands: readonly string[],
+  dtype: DType,
+  width: Width,
+  helpers: Set<string>,
+): string {
+  const t = type(width === 4);
+  const holds = operands.join(` ${operator} `);
+  const doubtful = dtype === "f32" ? operands.filter((x) => !NUMBER.test(x)) : [];
+  if (doubtful.length > 0) helpers.add(`nan_${width}`);
+  const numbers = [...new Set(doubtful)].map((x) => ` & !nan_${width}(${x})`).join("");
+  return `select(${t}(0.0), ${t}(1.0), ${numbers ? `(${holds})${numbers}` : holds})`;
+}
+
+/** WGSL of a binary op on operands of one width and of type `dtype`. */
 export function binaryCode(
   op: Primitive,
   a: string,
   b: string,
+  dtype: DType,
   wide: boolean,
   helpers: Set<string>,
 ): string {
-  const t = type(wide);
+  const width = wide ? 4 : 1;
   if (OPERATORS[op]) return `${a} ${OPERATORS[op]} ${b}`;
-  if (COMPARISONS[op]) return `select(${t}(0.0), ${t}(1.0), ${a} ${COMPARISONS[op]} ${b})`;
-  if (op === "maximum") return `max(${a}, ${b})`;
-  if (op === "minimum") return `min(${a}, ${b})`;
+  const operator = COMPARISONS[op];
+  if (operator) return comparison(operator, [a, b], dtype, width, helpers);
+  if (EXTREMES[op]) {
+    const name = dtype === "f32" ? `${op}_${width}` : EXTREMES[op];
+    if (dtype === "f32") helpers.add(name);
+    return `${name}(${a}, ${b})`;
+  }
   if (op === "shiftRight") return `${a} >> ${b}`;
   if (op === "pow") {
     helpers.add("power");

@@ -203,7 +203,7 @@ export const unaryGradients: FusedGradients<keyof UnaryAttributes> = {
   sigmoid: (n, g) => [mul(g, mul(n, sub(1, n)))],
   erf: (n, g) => [mul(g, mul(exp(neg(square(n.inputs[0]))), 2 / Math.sqrt(Math.PI)))],
   softplus: (n, g) => [mul(g, sigmoid(n.inputs[0]))],
-  relu: (n, g) => [where(gt(n, 0), g, 0)],
+  relu: (n, g) => [where(le(n, 0), 0, g)],
   bitcast: none,
   cast: (n, g) => [n.inputs[0].dtype === "f32" && n.dtype === "f32" ? g : undefined],
 };
