@@ -328,8 +328,8 @@ export class Executable {
     }
     pass.end();
     runtime.counters.dispatches += this.steps.length;
-    for (const { from, target } of plan.copies) {
-      const { buffer, offset, bytes } = this.windowOf(from, leaves, targets);
+    for (const { from, target, bytes } of plan.copies) {
+      const { buffer, offset } = this.windowOf(from, leaves, targets);
       encoder.copyBufferToBuffer(
         buffer,
         offset,

@@ -6,7 +6,9 @@ import {
   throws,
 } from "node:assert/strict";
 import {
+  add,
   gradients,
+  matmul,
   mul,
   read,
   runtime,
@@ -157,6 +159,26 @@ Deno.test("AdamW.load() continues bit for bit", async () => {
   deepEqual(await second.state(), await first.state());
   for (const part of [first, second]) part.destroy();
   for (const part of [whole, resumed]) part.destroy();
+});
+
+Deno.test("AdamW's norm counts a gradient that two parameters share, and nothing beside it", async () => {
+  class Pair extends Module {
+    readonly a = new Parameter([3], filledWith(1));
+    readonly b = new Parameter([3], filledWith(1));
+  }
+  const pair = new Pair();
+  const flat = await FlatParameters.create(pair);
+  const adam = await AdamW.create(flat, { weightDecay: 0 });
+  // What is in the arena before must not get into the padding between the gradients.
+  const ones = tensor(new Float32Array(64).fill(1), [8, 8]);
+  await read(matmul(matmul(ones, ones), ones));
+  const found = gradients(sum(mul(add(pair.a, pair.b), tensor([2, 4, 5]))), flat.trainable);
+  equal(found[0], found[1]);
+  await submit({ write: flat.gradientTargets(found) });
+  adam.update(0.1);
+  ok(Math.abs(await adam.gradientNorm() - Math.sqrt(2 * 45)) < 1e-5);
+  adam.destroy();
+  flat.destroy();
 });
 
 Deno.test("AdamW.update() creates no buffers and no bind groups", async () => {

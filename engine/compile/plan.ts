@@ -39,13 +39,21 @@ export interface Tenancy extends Span {
   readonly offset: number;
 }
 
+/** A value of the arena that goes to a target. */
+export interface Copy {
+  readonly from: Ref;
+  readonly target: number;
+  /** Bytes of the value: beyond them another one may begin in the target's buffer. */
+  readonly bytes: number;
+}
+
 /** A compiled graph: everything that a run needs besides the values of its leaves. */
 export interface Plan {
   readonly steps: readonly PlanStep[];
   /** Where each read target's values lie after the run. */
   readonly results: readonly Ref[];
   /** Write targets whose values must be copied, since another buffer holds them. */
-  readonly copies: readonly { readonly from: Ref; readonly target: number }[];
+  readonly copies: readonly Copy[];
   /** Host leaves and their windows in the upload buffer. */
   readonly uploads: readonly { readonly leaf: number; readonly offset: number }[];
   readonly uploadBytes: number;
@@ -337,7 +345,9 @@ export function makePlan(request: PlanRequest): Plan {
     memory.releaseAfter(at, keys);
   });
   const copies = graph.targets.slice(reads).flatMap((t, target) =>
-    direct.has(target) ? [] : [{ from: memory.refOf(t), target }]
+    direct.has(target)
+      ? []
+      : [{ from: memory.refOf(t), target, bytes: t.size * DTYPES[t.dtype].bytes }]
   );
   const results = graph.targets.slice(0, reads).map((t) => memory.refOf(t));
   const { uploads, uploadBytes, leafBytes } = memory;
