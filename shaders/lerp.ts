@@ -10,9 +10,9 @@ export function lerpFactors(decay: number): Float32Array<ArrayBuffer> {
 }
 
 /**
- * out0 (in place, [length]) becomes out0 * decay + in0 * (1 - decay).
+ * out0 (in place, [length]) becomes out0 * in1[0] + in0 * in1[1].
  *
- * in0: the new values [length]; in1: {@link lerpFactors}.
+ * in0: the new values [length]; in1: the factors, {@link lerpFactors} for a moving average.
  */
 export function lowerLerp(length: number, profile: AdapterProfile): Lowering {
   const TEAM = 64;

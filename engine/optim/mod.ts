@@ -7,4 +7,5 @@ export {
   type NamedParameter,
   type Segment,
 } from "./flat_parameters.ts";
+export { GradientAccumulator } from "./gradient_accumulator.ts";
 export { constantRate, cosine, poly, type Schedule, type ScheduleOptions } from "./schedules.ts";
