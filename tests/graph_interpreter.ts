@@ -38,7 +38,6 @@ const ARITHMETIC: Partial<Record<Primitive, Scalar>> = {
   minimum: Math.min,
   lt: (a, b) => Number(a < b),
   le: (a, b) => Number(a <= b),
-  eq: (a, b) => Number(a === b),
   where: (condition, a, b) => condition !== 0 ? a : b,
 };
 
@@ -47,6 +46,15 @@ function quotient([a, b]: readonly Bounded[]): Bounded {
   const { value, error } = pointwise((a, b) => a / b, [a, b], ROUNDING);
   const limited = error.map((off, i) => Math.abs(b.value[i]) > b.error[i] ? off : Infinity);
   return { value, error: limited };
+}
+
+/** Whether a = b, with an error where rounding may make them equal or keep them apart. */
+function equality([a, b]: readonly Bounded[]): Bounded {
+  const near = (i: number) => a.error[i] + b.error[i];
+  return {
+    value: a.value.map((v, i) => Number(v === b.value[i])),
+    error: a.value.map((v, i) => Number(near(i) > 0 && Math.abs(v - b.value[i]) <= near(i))),
+  };
 }
 
 /** Functions that adapters approximate. */
@@ -228,6 +236,8 @@ function compute(n: Tensor, inputs: readonly Bounded[]): Bounded {
   switch (n.op) {
     case "div":
       return quotient(inputs);
+    case "eq":
+      return equality(inputs);
     case "constant": {
       const { value } = n.attributes as Attributes["constant"];
       return exact(new Float64Array(n.size).fill(n.dtype === "f32" ? Math.fround(value) : value));
@@ -282,6 +292,8 @@ export function interpret(
     if (found) return found;
     const values = given.get(t) ?? (t.op === "leaf" ? Float64Array.from(t.host!) : undefined);
     found = values ? exact(values) : compute(t, t.inputs.map(valueOf));
+    // What an unlimited error was multiplied by zero with may be anything.
+    found.error.forEach((off, i, errors) => Number.isNaN(off) && (errors[i] = Infinity));
     known.set(t, found);
     return found;
   };

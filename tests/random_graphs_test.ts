@@ -1,11 +1,21 @@
-import { gradients, readAll, type Tensor, useFusion, useSchedule } from "../engine/mod.ts";
+import {
+  add,
+  gradients,
+  mul,
+  padZeros,
+  readAll,
+  type Tensor,
+  tensor,
+  useFusion,
+  useSchedule,
+} from "../engine/mod.ts";
 import { show } from "../engine/shape.ts";
 import { Random } from "../train/data/random.ts";
 import type { Bounded } from "./bounded.ts";
 import { interpret } from "./graph_interpreter.ts";
 import { SCHEDULES } from "./kernel_harness.ts";
 import { randomGraph } from "./random_graphs.ts";
-import { ok } from "node:assert/strict";
+import { deepStrictEqual as deepEqual, ok } from "node:assert/strict";
 
 /** Graphs that each schedule runs: fewer where kernels take long to compile. */
 const GRAPHS: Readonly<Record<typeof SCHEDULES[number], number>> = {
@@ -88,6 +98,16 @@ for (const schedule of SCHEDULES) {
     }
   });
 }
+
+Deno.test("pad() of a single element gives it to one lane of a vector", async () => {
+  const x = tensor([3]);
+  const [four, eight] = await readAll([
+    padZeros(add(x, 1), [[2, 1]]),
+    padZeros(mul(x, x), [[1, 6]]),
+  ]);
+  deepEqual([...four], [0, 0, 4, 0]);
+  deepEqual([...eight], [0, 9, 0, 0, 0, 0, 0, 0]);
+});
 
 const STEP = 1e-6;
 

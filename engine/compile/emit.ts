@@ -321,10 +321,10 @@ export class Emitter {
       } else conditions.push(this.let(`${at} < ${end}`));
       return at;
     });
-    const shifted = lanes && {
-      ...lanes,
-      aligned: lanes.aligned && before[lanes.dim as number] % 4 === 0,
-    };
+    // Of a single element all lanes read the same one: it has no others beside it.
+    const shifted = lanes && input.shape[lanes.dim as number] > 1
+      ? { ...lanes, aligned: lanes.aligned && before[lanes.dim as number] % 4 === 0 }
+      : null;
     const value = this.value(input, { shape: input.shape, coords: moved, lanes: shifted });
     const wide = value.wide || wideConditions.size > 0;
     const spread = (c: string, i: number) =>
