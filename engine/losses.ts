@@ -13,6 +13,7 @@ import {
   softplus,
   square,
   sub,
+  where,
 } from "./ops/elementwise.ts";
 import { oneHot } from "./ops/indexing.ts";
 import { permute, reshape } from "./ops/movement.ts";
@@ -62,7 +63,8 @@ export function crossEntropy(
 ): Tensor {
   requireTarget("crossEntropy", logits, target);
   const hot = classMap(target, logits.shape[1]);
-  const loss = neg(sum(mul(logSoftmax(logits, 1), hot), 1));
+  // Not a product: classes with a logit of -infinity, which are ruled out, would make it NaN.
+  const loss = neg(sum(where(hot, logSoftmax(logits, 1), 0), 1));
   return reduceLoss(loss, reduction, weight);
 }
 
