@@ -56,6 +56,7 @@ Deno.test("runTuning() tunes memory over frames, keeps frozen parts, and goes on
     deepEqual(after, before);
     const keys = new Sam2(CONFIGS.nano).namedParameters().map(([key]) => key);
     deepEqual([...before.keys()].sort(), keys.sort());
+    deepEqual(await weights(`${first}/weights.safetensors`), before);
     const log = (await Deno.readTextFile(`${first}/metrics.jsonl`)).trim().split("\n");
     const lines = log.map((line) => JSON.parse(line));
     deepEqual(lines.map(({ step }) => step), [1, 2]);

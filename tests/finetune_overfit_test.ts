@@ -108,7 +108,7 @@ sharedTest("finetune overfits ten slices of real scans to more than 0.95 Dice", 
     equal(await runTuning(parseTuneFlags(args)!, recorder(false).terminal), 0);
     const lines = (await Deno.readTextFile(`${out}/metrics.jsonl`)).trim().split("\n");
     equal(lines.length, 180);
-    using file = await openCheckpoint(`${out}/last.safetensors`);
+    using file = await openCheckpoint(`${out}/weights.safetensors`);
     equal(configOf(file.tensors), "nano");
     const model = new Sam2({ ...CONFIGS.nano, imageSize: SIZE });
     await loadWeights(model, file);

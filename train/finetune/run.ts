@@ -1,4 +1,5 @@
 /** `deno task finetune` from its options to its exit code. */
+import { saveWeights } from "../../engine/checkpoint/mod.ts";
 import type { Checkpoint } from "../run/checkpoint.ts";
 import { MetricsLog } from "../run/metrics_log.ts";
 import { ProgressLine, standardError, type Terminal } from "../run/progress.ts";
@@ -94,7 +95,7 @@ export async function runTuning(
 
 async function tuneAndMeasure(
   context: TrainingContext<TuneConfig>,
-  { directory, data, checkpoint }: Prepared,
+  { directory, data, model, checkpoint }: Prepared,
   measure: () => Promise<DiceTable | undefined>,
 ): Promise<number> {
   const { trainer, progress } = context;
@@ -105,11 +106,11 @@ async function tuneAndMeasure(
   };
   if (!finished) return stopped();
   const name = await restoreBest(context, validation);
-  const path = directory.checkpoint(name);
   if (data.validation.length > 0) {
     const table = await measure();
     if (!table) return stopped();
     const { position: step } = trainer;
+    const path = directory.checkpoint(name);
     progress[Symbol.dispose]();
     console.log(`Dice on validation of ${path} (step ${step}); ${PROTOCOL}:\n\n${table}\n`);
     const results = { checkpoint: `${name}.safetensors`, step, protocol: PROTOCOL };
@@ -119,7 +120,9 @@ async function tuneAndMeasure(
       objects: table.rows(),
     });
   }
-  console.log(`Weights of step ${trainer.position} are in ${path}.`);
+  const weights = `${directory.path}/weights.safetensors`;
+  await saveWeights(model, weights);
+  console.log(`Weights of step ${trainer.position} are in ${weights}.`);
   return 0;
 }
 
