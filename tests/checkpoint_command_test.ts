@@ -94,7 +94,10 @@ Deno.test("checkpoint takes the averaged SAM-2 weights under official keys when 
         [`${group}.${key}`, { shape, data: new Float32Array(size).fill(i) }] as const
       )
     );
-    await writeSafetensors(run, tensors, { format: RUN_FORMATS.train, run: "{}" });
+    await writeSafetensors(run, tensors, {
+      format: RUN_FORMATS.train,
+      run: '{"config": {"train": {"size": 96}}}',
+    });
     match(
       await printed("inspect", run),
       /^configuration: nano \(averaged weights of a run\), all keys and shapes fit$/m,
@@ -104,6 +107,10 @@ Deno.test("checkpoint takes the averaged SAM-2 weights under official keys when 
     match(await printed("inspect", out), /^configuration: nano, all keys and shapes fit$/m);
     using file = await openCheckpoint(out);
     equal(new Float32Array((await file.tensors.get("no_mem_embed")!.read()).buffer)[0], 1);
+    const plain = `${folder}/sam2.safetensors`;
+    await printed("convert", run, plain);
+    using converted = await openCheckpoint(plain);
+    deepEqual(converted.metadata, { image_size: "96" });
   }));
 
 Deno.test("checkpoint inspect says how a checkpoint differs from its configuration", () =>

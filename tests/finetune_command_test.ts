@@ -10,7 +10,7 @@ import { openCheckpoint } from "../engine/checkpoint/mod.ts";
 import { CONFIGS } from "../model/config.ts";
 import { Sam2 } from "../model/sam2/sam2.ts";
 import { plainHeader, writeNifti } from "../train/data/nifti.ts";
-import { publishedWeights } from "../train/run/published_weights.ts";
+import { publishedWeights, trainedSize } from "../train/run/published_weights.ts";
 import { parseTuneFlags } from "../train/finetune/options.ts";
 import { runTuning } from "../train/finetune/run.ts";
 import { recorder } from "./run_commands.ts";
@@ -57,6 +57,8 @@ Deno.test("runTuning() tunes memory over frames, keeps frozen parts, and goes on
     const keys = new Sam2(CONFIGS.nano).namedParameters().map(([key]) => key);
     deepEqual([...before.keys()].sort(), keys.sort());
     deepEqual(await weights(`${first}/weights.safetensors`), before);
+    using plain = await openCheckpoint(`${first}/weights.safetensors`);
+    deepEqual([plain.metadata, trainedSize(plain)], [{ image_size: "32" }, 32]);
     const log = (await Deno.readTextFile(`${first}/metrics.jsonl`)).trim().split("\n");
     const lines = log.map((line) => JSON.parse(line));
     deepEqual(lines.map(({ step }) => step), [1, 2]);

@@ -66,9 +66,14 @@ async function floats(name: string, key: string, tensor: CheckpointTensor): Prom
  * Writes all values of a module under their official keys, complete or not at all: a `.safetensors`
  * file, or a `.pt` or `.pth` file for PyTorch, as {@link writeCheckpoint} does.
  *
+ * @param metadata texts for a safetensors file; a `.pt` file has no place for them.
  * @throws {UserError} where the extension is none of these, or the file cannot be written.
  */
-export async function saveWeights(module: Module, path: string): Promise<void> {
+export async function saveWeights(
+  module: Module,
+  path: string,
+  metadata: Readonly<Record<string, string>> = {},
+): Promise<void> {
   const tensors = module.namedParameters().map(([key, parameter]) => {
     const values = async () => {
       const { buffer, byteOffset, byteLength } = await read(parameter);
@@ -76,5 +81,5 @@ export async function saveWeights(module: Module, path: string): Promise<void> {
     };
     return [key, { dtype: "float32", shape: parameter.shape, read: values }] as const;
   });
-  await writeCheckpoint(path, tensors);
+  await writeCheckpoint(path, tensors, metadata);
 }

@@ -12,7 +12,12 @@ import { numel, show } from "../../engine/shape.ts";
 import { configOf } from "../../model/checkpoint_config.ts";
 import { CONFIGS } from "../../model/config.ts";
 import { Sam2 } from "../../model/sam2/sam2.ts";
-import { publishedWeights, runCommandOf } from "../run/published_weights.ts";
+import {
+  publishedWeights,
+  runCommandOf,
+  trainedSize,
+  weightsMetadata,
+} from "../run/published_weights.ts";
 import { cli, parseOptions } from "./cli.ts";
 
 /** Files are read and written; nothing is computed on the adapter. */
@@ -125,7 +130,9 @@ async function convert(args: string[]): Promise<number> {
   const [input, output] = program.args;
   using file = await openCheckpoint(input);
   const tensors = publishedWeights(file);
-  await writeCheckpoint(output, tensors, runCommandOf(file) ? {} : file.metadata);
+  const size = trainedSize(file);
+  const metadata = runCommandOf(file) ? weightsMetadata(size!) : file.metadata;
+  await writeCheckpoint(output, tensors, metadata);
   console.log(`Wrote ${tensors.size} tensors to ${output}.`);
   return 0;
 }

@@ -3,6 +3,7 @@ import { saveWeights } from "../../engine/checkpoint/mod.ts";
 import type { Checkpoint } from "../run/checkpoint.ts";
 import { MetricsLog } from "../run/metrics_log.ts";
 import { ProgressLine, standardError, type Terminal } from "../run/progress.ts";
+import { weightsMetadata } from "../run/published_weights.ts";
 import { RunDirectory, writeJson } from "../run/run_dir.ts";
 import { INTERRUPTED, type StopRequest, watchSignals } from "../run/signals.ts";
 import {
@@ -121,7 +122,7 @@ async function tuneAndMeasure(
     });
   }
   const weights = `${directory.path}/weights.safetensors`;
-  await saveWeights(model, weights);
+  await saveWeights(model, weights, weightsMetadata(model.config.imageSize));
   console.log(`Weights of step ${trainer.position} are in ${weights}.`);
   return 0;
 }

@@ -5,7 +5,7 @@ import { initialise } from "../../engine/nn/mod.ts";
 import { configOf } from "../../model/checkpoint_config.ts";
 import { type ConfigName, CONFIGS, type Sam2Config } from "../../model/config.ts";
 import { Sam2 } from "../../model/sam2/sam2.ts";
-import { publishedWeights, runCommandOf, trainedSize } from "../run/published_weights.ts";
+import { publishedWeights, trainedSize } from "../run/published_weights.ts";
 import type { Choices, TuneFlags } from "./options.ts";
 
 /** A model in host memory, and its name. */
@@ -41,8 +41,7 @@ export async function startModel(
   if (!name) {
     throw new UserError(`${checkpoint} is like none of the known models: choose one with --model.`);
   }
-  const tuned = runCommandOf(file) === "finetune" ? trainedSize(file) : undefined;
-  const model = modelOf(name, size ?? tuned);
+  const model = modelOf(name, size ?? trainedSize(file));
   await loadWeights(model, { ...file, name: checkpoint, tensors });
   return { model, name };
 }

@@ -10,14 +10,24 @@ const SSS = "sss.";
 /** What fine-tuning keeps beside the weights, which have the official keys. */
 export const OPTIMIZER = "optimizer.";
 
+/** Where files of plain weights say for which side of the input they were made. */
+const IMAGE_SIZE = "image_size";
+
+/** Metadata of plain weights that were made for an input of this side. */
+export function weightsMetadata(size: number): Record<string, string> {
+  return { [IMAGE_SIZE]: `${size}` };
+}
+
 /** The command whose run a checkpoint is of; `undefined` for any other file. */
 export function runCommandOf({ metadata }: CheckpointFile): RunCommand | undefined {
   const commands = Object.keys(RUN_FORMATS) as RunCommand[];
   return commands.find((command) => RUN_FORMATS[command] === metadata.format);
 }
 
-/** The side of the input for which a run made its weights; `undefined` for any other file. */
+/** The side of the input for which a run made its weights; `undefined` where nothing tells. */
 export function trainedSize(file: CheckpointFile): number | undefined {
+  const size = Number(file.metadata[IMAGE_SIZE]);
+  if (size > 0 && size % 32 === 0) return size;
   if (!runCommandOf(file)) return undefined;
   const { config } = JSON.parse(file.metadata.run) as Checkpoint<AnyRunConfig>;
   return config.train.size;
