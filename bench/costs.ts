@@ -5,9 +5,9 @@ import type { Attributes, Tensor } from "../engine/mod.ts";
 const BACKWARD_PRODUCTS = 5;
 
 function attentionFlops({ inputs: [q, k], attributes }: Tensor, products: number): number {
-  const [batch, heads, queries, dim] = q.shape;
+  const [batch, queries, heads, dim] = q.shape;
   const { causal } = attributes as Attributes["attention"];
-  return products * 2 * batch * heads * queries * k.shape[2] * dim * (causal ? 0.5 : 1);
+  return products * 2 * batch * heads * queries * k.shape[1] * dim * (causal ? 0.5 : 1);
 }
 
 /** Multiply-adds of each output value of a convolution with this weight, twice. */

@@ -57,8 +57,8 @@ interface Lowered {
 function recording(into: Lowered[]): HeavyRules {
   const wrap = (rule: HeavyRule<"matmul">): HeavyRule<"matmul"> => ({
     ...rule,
-    lower: (node, profile, epilogue) => {
-      const lowering = rule.lower(node, profile, epilogue);
+    lower: (node, profile, epilogue, views) => {
+      const lowering = rule.lower(node, profile, epilogue, views);
       into.push({ node, lowering });
       return lowering;
     },

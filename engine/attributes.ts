@@ -125,7 +125,10 @@ export interface HeavyAttributes {
   conv2dInput: ConvAttributes & { readonly height: number; readonly width: number };
   /** Gradient of conv2d with regard to the weight: inputs x, g. */
   conv2dWeight: ConvAttributes & { readonly kernel: readonly [number, number] };
-  /** q [B, H, N, D], k and v [B, H, M, D], optional additive mask; outputs: result, log-sum-exp. */
+  /**
+   * q [B, N, H, D], k and v [B, M, H, D], optional additive mask [., ., N, M]; outputs: the result
+   * [B, N, H, D], log-sum-exp [B, H, N].
+   */
   attention: { readonly scale: number; readonly causal: boolean; readonly masked: boolean };
   /** Inputs q, k, v, out, lse, g (, mask); outputs dq, dk, dv (, ds [B, H, N, M]). */
   attentionBackward: {

@@ -25,13 +25,30 @@ export interface OutputSpec {
   readonly dtype: DType;
 }
 
+/** Where an input's elements lie: at `first + sum of coordinate * stride` of its buffer. */
+export interface InputView {
+  readonly first: number;
+  readonly strides: readonly number[];
+}
+
 /** A primitive with kernels of its own. */
 export interface HeavyRule<P extends keyof HeavyAttributes> {
   readonly gradient: Gradient<P>;
   /** Whether the kernel applies an {@link Epilogue} to its first output. */
   readonly epilogue: boolean;
+  /** How many inputs, from the first on, the kernels read by strides (of 1 in the last dimension). */
+  readonly strided?: number;
   /** Outputs after the first (which has the node's shape and type). */
   extraOutputs?(node: NodeOf<P>): readonly OutputSpec[];
-  /** The kernels for an adapter. `node.inputs` are read for shapes and types only. */
-  lower(node: NodeOf<P>, profile: AdapterProfile, epilogue: Epilogue): Lowering;
+  /**
+   * The kernels for an adapter. `node.inputs` are read for shapes and types only.
+   *
+   * @param views where the elements of the {@link strided} inputs lie.
+   */
+  lower(
+    node: NodeOf<P>,
+    profile: AdapterProfile,
+    epilogue: Epilogue,
+    views: readonly InputView[],
+  ): Lowering;
 }

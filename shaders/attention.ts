@@ -3,14 +3,28 @@
  * in blocks with an online softmax, and the gradient computes the scores again.
  */
 import type { AdapterProfile } from "../engine/device.ts";
-import { f32 } from "./literal.ts";
-import { type Arg, grid1d, type Lowering, type Step, storage } from "./kernel.ts";
-import { expand } from "./template.ts";
-import deltaSource from "./attention_delta.wgsl" with { type: "text" };
+import {
+  type Arg,
+  declareSizes,
+  grid1d,
+  type Lowering,
+  type Sizes,
+  type Step,
+  storage,
+} from "./kernel.ts";
+import { expand, textOf } from "./template.ts";
 import lanesSource from "./attention_lanes.wgsl" with { type: "text" };
 import tilesSource from "./attention_tiles.wgsl" with { type: "text" };
 
-/** Sizes and options of an attention: q [B, H, N, D], k and v [B, H, M, D]. */
+/** Where rows lie: row n of head h of batch b begins at `first + b * batch + n * row + h * head`. */
+export interface RowLayout {
+  readonly first: number;
+  readonly batch: number;
+  readonly row: number;
+  readonly head: number;
+}
+
+/** Sizes and options of an attention: q [B, N, H, D], k and v [B, M, H, D]. */
 export interface AttentionShape {
   readonly batch: number;
   readonly heads: number;
@@ -22,6 +36,8 @@ export interface AttentionShape {
   readonly causal: boolean;
   /** Batch and heads (each 1 or in full) of the additive mask [., ., N, M], where there is one. */
   readonly mask?: readonly [number, number] | undefined;
+  /** Where the rows of q, k and v lie, if not one after another. */
+  readonly layouts?: Readonly<Record<"q" | "k" | "v", RowLayout>> | undefined;
 }
 
 type Pass = "forward" | "query" | "key";
@@ -36,10 +52,17 @@ function declare(bindings: readonly Binding[], vector: boolean): string {
   ).join("\n");
 }
 
+/** Room for the vectors of a row in the lane schedule: what is shorter shares a kernel. */
+const LEAST_ROOM = 8;
+
+/** Vectors of a row that the lane schedule's kernel has room for. */
+const roomOf = ({ dim }: AttentionShape) =>
+  Math.max(LEAST_ROOM, 2 ** Math.ceil(Math.log2(Math.ceil(dim / 4))));
+
 /** Rows that a lane owns: no more than there are, and as many as fit in workgroup memory. */
 function rowsOf(pass: Pass, shape: AttentionShape, profile: AdapterProfile): 1 | 2 | 4 {
   const owned = pass === "key" ? shape.keys : shape.queries;
-  const sums = 4 * Math.ceil(shape.dim / 4) * profile.lanes * 4 * (pass === "key" ? 2 : 1);
+  const sums = 4 * roomOf(shape) * profile.lanes * 4 * (pass === "key" ? 2 : 1);
   const wanted = Math.min(owned / profile.lanes, profile.workgroupBytes / sums);
   return wanted > 2 && 4 * sums <= profile.workgroupBytes
     ? 4
@@ -48,11 +71,37 @@ function rowsOf(pass: Pass, shape: AttentionShape, profile: AdapterProfile): 1 |
     : 1;
 }
 
-function maskBase(shape: AttentionShape): string {
-  const [batch, heads] = shape.mask ?? [1, 1];
-  const b = batch > 1 ? `(head / ${shape.heads}u) * ${heads}u` : "0u";
-  const h = heads > 1 ? `head % ${shape.heads}u` : "0u";
-  return `(${b} + ${h}) * ${shape.queries * shape.keys}u`;
+/** Rows [B, length, H, D], one after another. */
+function contiguous({ heads, dim }: AttentionShape, length: number): RowLayout {
+  return { first: 0, batch: length * heads * dim, row: heads * dim, head: dim };
+}
+
+/** The layouts of the inputs, of what lies like a result (`query`), and like its gradient (`key`). */
+function layoutsOf(shape: AttentionShape): Record<string, RowLayout> {
+  const [query, key] = [contiguous(shape, shape.queries), contiguous(shape, shape.keys)];
+  return { ...shape.layouts ?? { q: query, k: key, v: key }, query, key };
+}
+
+const bitsOf = (value: number) => new Uint32Array(Float32Array.of(value).buffer)[0];
+
+function sizesOf(shape: AttentionShape, pass: Pass, tiles: number, gridWidth: number, unit: 1 | 4) {
+  const { queries, keys, dim, batch, heads } = shape;
+  const read = pass === "key" ? ["q", "k", "v", "query", "key"] : ["q", "k", "v", "query"];
+  const layouts = layoutsOf(shape);
+  const rows = read.flatMap((name) =>
+    Object.entries(layouts[name]).map(([key, value]) =>
+      [`${name}${key[0].toUpperCase()}${key.slice(1)}`, value / unit] as const
+    )
+  );
+  const [maskBatch, maskHeads] = shape.mask ?? [1, 1];
+  const plane = queries * keys;
+  return {
+    ...{ gridWidth, tiles, batch, heads, queries, keys, dim, scale: bitsOf(shape.scale) },
+    width: Math.ceil(dim / 4),
+    maskBatch: maskBatch > 1 ? maskHeads * plane : 0,
+    maskHead: maskHeads > 1 ? plane : 0,
+    ...Object.fromEntries(rows),
+  } satisfies Sizes;
 }
 
 /** The template of an adapter, and how the owned rows are shared among workgroups. */
@@ -62,14 +111,17 @@ interface Schedule {
   readonly rows: number;
   /** Whether the template reads whole vec4 where the head dimension allows. */
   readonly vectors: boolean;
-  readonly parameters: Record<string, number>;
+  readonly parameters: Record<string, number | boolean>;
 }
 
 function laneSchedule(pass: Pass, shape: AttentionShape, profile: AdapterProfile): Schedule {
   const OWN = rowsOf(pass, shape, profile);
   const LANES = profile.lanes;
   // With a mask, a block of 16 would take too many loads to compile quickly.
-  const parameters = { OWN, LANES, BLOCK: shape.mask ? 8 : 16, GROUP: 4 };
+  const BLOCK = shape.mask ? 8 : 16;
+  const ROOM = roomOf(shape);
+  const others = pass === "key" ? shape.queries : shape.keys;
+  const parameters = { OWN, LANES, BLOCK, ROOM, GROUP: 4, ragged: others % BLOCK !== 0 };
   return { source: lanesSource, rows: LANES * OWN, vectors: true, parameters };
 }
 
@@ -82,7 +134,7 @@ function tileSchedule(pass: Pass, shape: AttentionShape, profile: AdapterProfile
     source: tilesSource,
     rows: 4 * side,
     vectors: false,
-    parameters: { TX: side, TY: side },
+    parameters: { TX: side, TY: side, D: shape.dim },
   };
 }
 
@@ -98,32 +150,45 @@ function step(
   const schedule = (lanes ? laneSchedule : tileSchedule)(pass, shape, profile);
   const tiles = Math.ceil((pass === "key" ? M : N) / schedule.rows);
   const heads = shape.batch * shape.heads;
-  const vector = schedule.vectors && D % 4 === 0;
+  const vector = schedule.vectors && D % 4 === 0 && vectorRows(shape);
   const grid = grid1d(tiles * heads, profile.maxGrid);
-  const source = expand(schedule.source, {
+  const sizes = sizesOf(shape, pass, tiles, grid[0], vector ? 4 : 1);
+  const parameters = {
     ...schedule.parameters,
     pass,
-    N,
-    M,
-    D,
-    tiles,
-    heads,
     vector,
     maskGradient,
-    gridX: grid[0],
-    spill: grid[0] * grid[1] > tiles * heads,
     causal: shape.causal,
     masked: shape.mask !== undefined,
-    maskBase: maskBase(shape),
-    scale: f32(shape.scale),
     declarations: declare(bindings, vector),
-  });
+    sizes: declareSizes(sizes),
+    stored: pass === "key" ? "key" : "query",
+  };
+  const source = textOf(
+    `attention ${lanes} ${JSON.stringify(parameters)}`,
+    () => expand(schedule.source, { ...parameters, layoutOf, base }),
+  );
   const label = `attention ${pass} ${heads}x${N}x${M}x${D}`;
-  return { kernel: { label, source, grid }, args: bindings.map(([, arg]) => arg) };
+  return { kernel: { label, source, grid, sizes }, args: bindings.map(([, arg]) => arg) };
+}
+
+/** Whether all rows begin at whole vec4s. */
+function vectorRows({ layouts }: AttentionShape): boolean {
+  const starts = Object.values(layouts ?? {}).flatMap((layout) => Object.values(layout));
+  return starts.every((n) => n % 4 === 0);
+}
+
+/** The layout of a tensor's rows, as the sizes name it. */
+const layoutOf = (name: string) => name === "g" ? "query" : name;
+
+/** WGSL of where the rows of a tensor begin, for the head and batch at hand. */
+function base(name: string): string {
+  const rows = layoutOf(name);
+  return `sizes.${rows}First + image * sizes.${rows}Batch + head * sizes.${rows}Head`;
 }
 
 /**
- * in0: q, in1: k, in2: v, in3: the mask where there is one; out0: the result [B, H, N, D], out1: the
+ * in0: q, in1: k, in2: v, in3: the mask where there is one; out0: the result [B, N, H, D], out1: the
  * log-sum-exp of each row of scores [B, H, N]. A row whose keys are all masked gives zeros and -1e30.
  */
 export function lowerAttention(shape: AttentionShape, profile: AdapterProfile): Lowering {
@@ -137,17 +202,6 @@ export function lowerAttention(shape: AttentionShape, profile: AdapterProfile): 
     ["lse_data", "out1"],
   ];
   return { steps: [step("forward", shape, bindings, profile)] };
-}
-
-function deltaStep(shape: AttentionShape, profile: AdapterProfile): Step {
-  const rows = shape.batch * shape.heads * shape.queries;
-  const vector = shape.dim % 4 === 0;
-  const bindings: Binding[] = [["out_data", "in3"], ["g_data", "in5"], ["delta_data", "tmp0"]];
-  const grid = grid1d(Math.ceil(rows / 64), profile.maxGrid);
-  const declarations = declare(bindings, vector);
-  const source = expand(deltaSource, { rows, D: shape.dim, vector, gridX: grid[0], declarations });
-  const label = `attention delta ${rows}x${shape.dim}`;
-  return { kernel: { label, source, grid }, args: bindings.map(([, arg]) => arg) };
 }
 
 /**
@@ -169,13 +223,13 @@ export function lowerAttentionBackward(
     ["delta_data", "tmp0"],
     ...(shape.mask ? [["mask_data", "in6"] as const] : []),
   ];
-  const toQuery: Binding[] = [...inputs, ["dq_data", "out0"]];
+  // What both passes subtract from a row of scores, the first one computes.
+  const toQuery: Binding[] = [...inputs, ["out_data", "in3"], ["dq_data", "out0"]];
   if (maskGradient) toQuery.push(["ds_data", "out3"]);
   const toKey: Binding[] = [...inputs, ["dk_data", "out1"], ["dv_data", "out2"]];
   return {
     scratch: [shape.batch * shape.heads * shape.queries * 4],
     steps: [
-      deltaStep(shape, profile),
       step("query", shape, toQuery, profile, maskGradient),
       step("key", shape, toKey, profile),
     ],

@@ -4,36 +4,39 @@
 // workgroup memory, STEP rows or dimensions at a time.
 # const forward = pass === "forward", query = pass === "query", key = pass === "key";
 # const R4 = TY, ROWS = 4 * TY, TILE = 4 * TX, STEP = 16, THREADS = TX * TY;
-# const owned = key ? M : N, others = key ? N : M;
+# const owned = key ? "keys" : "queries", others = key ? "queries" : "keys";
+# const mine = key ? ["k", "v"] : ["q", "g"], theirs = key ? ["q", "g"] : ["k", "v"];
 # const GROUPS = Math.ceil(D / TILE);
 # const groups = Array.from({ length: GROUPS }, (_, j) => j);
 # const four = [0, 1, 2, 3];
 # const names = "xyzw";
 ${declarations}
+${sizes}
 var<workgroup> tile: array<vec4f, ${TILE * R4}>;
 var<workgroup> left: array<vec4f, ${STEP * R4}>;
 var<workgroup> right: array<vec4f, ${STEP * TX}>;
-# if (forward) {
-var<workgroup> highest: array<vec4f, ${THREADS}>;
+# if (!key) {
+var<workgroup> shared_rows: array<vec4f, ${THREADS}>;
 # }
-# // target[d][row] = array[base + start + row][d0 + d], zero past the ends.
-# const stageTransposed = (target, array, base, start, limit, rows) => {
+# const at = (name, row) => `${name}_data[${name}Base + (${row}) * sizes.${layoutOf(name)}Row`;
+# // target[d][row] = name[start + row][d0 + d], zero past the ends.
+# const stageTransposed = (target, name, start, limit, rows) => {
     for (var i = lane; i < ${rows * STEP}u; i += ${THREADS}u) {
       let r = i / ${STEP}u;
       let d = d0 + i % ${STEP}u;
       var value = 0.0;
-      if (${start} + r < ${limit}u && d < ${D}u) { value = ${array}[(${base} + ${start} + r) * ${D}u + d]; }
+      if (${start} + r < ${limit} && d < ${D}u) { value = ${at(name, start + " + r")} + d]; }
       ${target}[(i % ${STEP}u) * ${rows / 4}u + r / 4u][r % 4u] = value;
     }
 # };
-# const dot = (result, ownArray, otherArray) => {
+# const dot = (result, ownName, otherName) => {
 #   for (const r of four) {
   var ${result}${r} = vec4f();
 #   }
   for (var d0 = 0u; d0 < ${D}u; d0 += ${STEP}u) {
     workgroupBarrier();
-#   stageTransposed("left", ownArray, "ownBase", "first", owned, ROWS);
-#   stageTransposed("right", otherArray, "otherBase", "other", others, TILE);
+#   stageTransposed("left", ownName, "first", owned, ROWS);
+#   stageTransposed("right", otherName, "other", others, TILE);
     workgroupBarrier();
     for (var d = 0u; d < ${STEP}u; d++) {
       let a = left[d * ${R4}u + ty];
@@ -51,7 +54,7 @@ var<workgroup> highest: array<vec4f, ${THREADS}>;
   tile[(4u * tx + ${j}u) * ${R4}u + ty] = vec4f(${four.map((r) => values + r + "." + names[j]).join(", ")});
 #   }
 # };
-# const accumulate = (result, otherArray) => {
+# const accumulate = (result, name) => {
   for (var k0 = 0u; k0 < ${TILE}u; k0 += ${STEP}u) {
 #   for (const j of groups) {
     workgroupBarrier();
@@ -59,7 +62,7 @@ var<workgroup> highest: array<vec4f, ${THREADS}>;
       let k = other + k0 + i / ${TILE}u;
       let d = ${j * TILE}u + i % ${TILE}u;
       var value = 0.0;
-      if (k < ${others}u && d < ${D}u) { value = ${otherArray}[(otherBase + k) * ${D}u + d]; }
+      if (k < ${others} && d < ${D}u) { value = ${at(name, "k")} + d]; }
       right[i / 4u][i % 4u] = value;
     }
     workgroupBarrier();
@@ -73,53 +76,58 @@ var<workgroup> highest: array<vec4f, ${THREADS}>;
 #   }
   }
 # };
-# const store = (array, result, factor) => {
+# const store = (name, result, factor) => {
 #   for (const r of four) {
-  if (first + 4u * ty + ${r}u < ${owned}u) {
-    let at = (ownBase + first + 4u * ty + ${r}u) * ${D}u;
+  if (first + 4u * ty + ${r}u < ${owned}) {
+    let at = storedBase + (first + 4u * ty + ${r}u) * sizes.${stored}Row;
 #     for (const j of groups) {
 #       for (const e of four) {
-    if (${j * TILE + e}u + 4u * tx < ${D}u) { ${array}[at + ${j * TILE + e}u + 4u * tx] = ${result}${j}_${r}.${names[e]} * ${factor(r)}; }
+    if (${j * TILE + e}u + 4u * tx < ${D}u) { ${name}_data[at + ${j * TILE + e}u + 4u * tx] = ${result}${j}_${r}.${names[e]} * ${factor(r)}; }
 #       }
 #     }
   }
 #   }
 # };
 # const scores = () => {
-#   dot("s", key ? "k_data" : "q_data", key ? "q_data" : "k_data");
+#   dot("s", mine[0], theirs[0]);
   let theirs = vec4u(other + 4u * tx) + vec4u(0u, 1u, 2u, 3u);
 #   for (const r of four) {
-  s${r} = s${r} * ${scale};
+  s${r} = s${r} * scale;
 #     if (masked) {
-#       const at = (e) => key ? `inside.${names[e]} * ${M}u + place${r}` : `place${r} * ${M}u + inside.${names[e]}`;
+#       const score = (e) => key ? `inside.${names[e]} * keys + place${r}` : `place${r} * keys + inside.${names[e]}`;
   {
-    let inside = min(theirs, vec4u(${others - 1}u));
-    s${r} = max(s${r} + vec4f(${four.map((e) => "mask_data[maskBase + " + at(e) + "]").join(", ")}), vec4f(-3.0e38));
+    let inside = min(theirs, vec4u(${others} - 1u));
+    s${r} = max(s${r} + vec4f(${four.map((e) => "mask_data[maskBase + " + score(e) + "]").join(", ")}), vec4f(-3.0e38));
   }
 #     }
 #     if (causal) {
   s${r} = select(vec4f(-3.0e38), s${r}, ${key ? "theirs >= " : "theirs <= "}vec4u(place${r}));
 #     }
-  s${r} = select(vec4f(-3.0e38), s${r}, theirs < vec4u(${others}u));
+  s${r} = select(vec4f(-3.0e38), s${r}, theirs < vec4u(${others}));
 #   }
 # };
 @compute @workgroup_size(${TX * TY})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let index = group.y * ${gridX}u + group.x;
-  # if (spill) {
-  if (index >= ${tiles * heads}u) { return; }
-  # }
+  let index = group.y * sizes.gridWidth + group.x;
+  if (index >= sizes.tiles * sizes.batch * sizes.heads) { return; }
+  let queries = sizes.queries;
+  let keys = sizes.keys;
+  let scale = bitcast<f32>(sizes.scale);
   let tx = lane % ${TX}u;
   let ty = lane / ${TX}u;
-  let head = index / ${tiles}u;
-  let first = (index % ${tiles}u) * ${ROWS}u;
-  let ownBase = head * ${owned}u;
-  let otherBase = head * ${others}u;
-  # if (masked) {
-  let maskBase = ${maskBase};
+  let plane = index / sizes.tiles;
+  let image = plane / sizes.heads;
+  let head = plane % sizes.heads;
+  let first = (index % sizes.tiles) * ${ROWS}u;
+# for (const name of forward ? ["q", "k", "v"] : ["q", "k", "v", "g"]) {
+  let ${name}Base = ${base(name)};
+# }
+  let storedBase = ${base(stored)};
+# if (masked) {
+  let maskBase = image * sizes.maskBatch + head * sizes.maskHead;
   # }
   # for (const r of four) {
-  let place${r} = min(first + 4u * ty + ${r}u, ${owned - 1}u);
+  let place${r} = min(first + 4u * ty + ${r}u, ${owned} - 1u);
   # }
   # for (const name of forward ? ["sum"] : query ? ["dq"] : ["dk", "dv"]) {
   #   for (const j of groups) {
@@ -133,19 +141,29 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   var mass = vec4f();
   # }
   # if (query) {
-  let lse = vec4f(${four.map((r) => "lse_data[ownBase + place" + r + "]").join(", ")});
-  let delta = vec4f(${four.map((r) => "delta_data[ownBase + place" + r + "]").join(", ")});
-  # }
-  # const begin = key && causal ? `first / ${TILE}u * ${TILE}u` : "0u";
-  # const end = !key && causal ? `min(${others}u, first + ${ROWS}u)` : `${others}u`;
+  let lse = vec4f(${four.map((r) => "lse_data[plane * queries + place" + r + "]").join(", ")});
+  var part = vec4f();
+  for (var d = tx; d < ${D}u; d += ${TX}u) {
+    part += vec4f(${four.map((r) => "out_data[storedBase + place" + r + " * sizes." + stored + "Row + d] * " + at("g", "place" + r) + " + d]").join(", ")});
+  }
+  shared_rows[lane] = part;
+  workgroupBarrier();
+  var delta = vec4f();
+  for (var i = 0u; i < ${TX}u; i++) { delta += shared_rows[ty * ${TX}u + i]; }
+#   for (const r of four) {
+  if (tx == 0u && first + 4u * ty + ${r}u < queries) { delta_data[plane * queries + place${r}] = delta.${names[r]}; }
+#   }
+# }
+# const begin = key && causal ? `first / ${TILE}u * ${TILE}u` : "0u";
+  # const end = !key && causal ? `min(${others}, first + ${ROWS}u)` : others;
   for (var other = ${begin}; other < ${end}; other += ${TILE}u) {
   # scores();
   # if (forward) {
   #   const most = four.map((r) => `max(max(s${r}.x, s${r}.y), max(s${r}.z, s${r}.w))`).join(", ");
-  highest[lane] = vec4f(${most});
+  shared_rows[lane] = vec4f(${most});
   workgroupBarrier();
   var higher = top;
-  for (var i = 0u; i < ${TX}u; i++) { higher = max(higher, highest[ty * ${TX}u + i]); }
+  for (var i = 0u; i < ${TX}u; i++) { higher = max(higher, shared_rows[ty * ${TX}u + i]); }
   let fade = exp(top - higher);
   top = higher;
   #   for (const r of four) {
@@ -157,52 +175,52 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   #   const masses = four.map((r) => `(p${r}.x + p${r}.y) + (p${r}.z + p${r}.w)`).join(", ");
   mass = mass * fade + vec4f(${masses});
   #   share("p");
-  #   accumulate("sum", "v_data");
+  #   accumulate("sum", "v");
   # } else {
   #   if (key) {
-  let near = min(theirs, vec4u(${others - 1}u));
-  let lse = vec4f(${four.map((e) => "lse_data[otherBase + near." + names[e] + "]").join(", ")});
-  let delta = vec4f(${four.map((e) => "delta_data[otherBase + near." + names[e] + "]").join(", ")});
+  let near = min(theirs, vec4u(${others} - 1u));
+  let lse = vec4f(${four.map((e) => "lse_data[plane * queries + near." + names[e] + "]").join(", ")});
+  let delta = vec4f(${four.map((e) => "delta_data[plane * queries + near." + names[e] + "]").join(", ")});
   #   }
   #   for (const r of four) {
   let p${r} = exp(s${r} - ${key ? "lse" : "lse." + names[r]});
   #   }
   #   if (key) {
   #     share("p");
-  #     accumulate("dv", "g_data");
+  #     accumulate("dv", "g");
   #   }
-  #   dot("dp", key ? "v_data" : "g_data", key ? "g_data" : "v_data");
+  #   dot("dp", mine[1], theirs[1]);
   #   for (const r of four) {
   let ds${r} = p${r} * (dp${r} - ${key ? "delta" : "delta." + names[r]});
   #     if (maskGradient) {
   #       for (const e of four) {
-  if (first + 4u * ty + ${r}u < ${N}u && theirs.${names[e]} < ${M}u) { ds_data[(ownBase + place${r}) * ${M}u + theirs.${names[e]}] = ds${r}.${names[e]}; }
+  if (first + 4u * ty + ${r}u < queries && theirs.${names[e]} < keys) { ds_data[(plane * queries + place${r}) * keys + theirs.${names[e]}] = ds${r}.${names[e]}; }
   #       }
   #     }
   #   }
   #   share("ds");
-  #   accumulate(query ? "dq" : "dk", query ? "k_data" : "q_data");
+  #   accumulate(query ? "dq" : "dk", theirs[0]);
   # }
   }
   # if (forward) {
   workgroupBarrier();
-  highest[lane] = mass;
+  shared_rows[lane] = mass;
   workgroupBarrier();
   var total = vec4f();
-  for (var i = 0u; i < ${TX}u; i++) { total += highest[ty * ${TX}u + i]; }
+  for (var i = 0u; i < ${TX}u; i++) { total += shared_rows[ty * ${TX}u + i]; }
   let found = total > vec4f();
   let inverse = select(vec4f(), 1.0 / total, found);
   let lse = select(top, top + log(total), found);
   #   for (const r of four) {
-  if (tx == 0u && first + 4u * ty + ${r}u < ${N}u) { lse_data[ownBase + place${r}] = lse.${names[r]}; }
+  if (tx == 0u && first + 4u * ty + ${r}u < queries) { lse_data[plane * queries + place${r}] = lse.${names[r]}; }
   #   }
-  #   store("out_data", "sum", (r) => `inverse.${names[r]}`);
+  #   store("out", "sum", (r) => `inverse.${names[r]}`);
   # }
   # if (query) {
-  #   store("dq_data", "dq", () => scale);
+  #   store("dq", "dq", () => "scale");
   # }
   # if (key) {
-  #   store("dk_data", "dk", () => scale);
-  #   store("dv_data", "dv", () => "1.0");
+  #   store("dk", "dk", () => "scale");
+  #   store("dv", "dv", () => "1.0");
   # }
 }

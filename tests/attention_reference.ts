@@ -23,6 +23,12 @@ export function attentionReference(shape: AttentionShape, inputs: AttentionInput
   const ds = new Float64Array(rows * M);
   const p = new Float64Array(M);
   const dp = new Float64Array(M);
+  // Rows of queries and keys are those of [batch, length, heads, dim].
+  const place = (length: number, row: number) => {
+    const [head, n] = [Math.floor(row / length), row % length];
+    const [b, h] = [Math.floor(head / heads), head % heads];
+    return ((b * length + n) * heads + h) * D;
+  };
   for (let row = 0; row < rows; row++) {
     const head = Math.floor(row / N), i = row % N;
     const b = Math.floor(head / heads), h = head % heads;
@@ -31,7 +37,7 @@ export function attentionReference(shape: AttentionShape, inputs: AttentionInput
     let top = -Infinity;
     for (let j = 0; j < M; j++) {
       let s = 0;
-      for (let d = 0; d < D; d++) s += q[row * D + d] * k[(head * M + j) * D + d];
+      for (let d = 0; d < D; d++) s += q[place(N, row) + d] * k[place(M, head * M + j) + d];
       p[j] = s * scale + (mask ? mask[(plane * N + i) * M + j] : 0);
       if (causal && j > i) p[j] = -Infinity;
       top = Math.max(top, p[j]);
@@ -44,17 +50,17 @@ export function attentionReference(shape: AttentionShape, inputs: AttentionInput
       if (mass > 0) p[j] /= mass;
       dp[j] = 0;
       for (let d = 0; d < D; d++) {
-        out[row * D + d] += p[j] * v[(head * M + j) * D + d];
-        dp[j] += g[row * D + d] * v[(head * M + j) * D + d];
+        out[place(N, row) + d] += p[j] * v[place(M, head * M + j) + d];
+        dp[j] += g[place(N, row) + d] * v[place(M, head * M + j) + d];
       }
       delta += p[j] * dp[j];
     }
     for (let j = 0; j < M; j++) {
       const slope = ds[row * M + j] = p[j] * (dp[j] - delta);
       for (let d = 0; d < D; d++) {
-        dq[row * D + d] += scale * slope * k[(head * M + j) * D + d];
-        dk[(head * M + j) * D + d] += scale * slope * q[row * D + d];
-        dv[(head * M + j) * D + d] += p[j] * g[row * D + d];
+        dq[place(N, row) + d] += scale * slope * k[place(M, head * M + j) + d];
+        dk[place(M, head * M + j) + d] += scale * slope * q[place(N, row) + d];
+        dv[place(M, head * M + j) + d] += p[j] * g[place(N, row) + d];
       }
     }
   }

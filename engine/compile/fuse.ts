@@ -2,6 +2,7 @@
 import type { Primitive } from "../attributes.ts";
 import { worthwhile } from "./epilogue_worth.ts";
 import type { Graph, GraphNode } from "./graph.ts";
+import { plainView, type View, viewOf } from "./views.ts";
 
 /**
  * One kernel (or hand-written lowering) to be. `map`: an elementwise kernel that stores `node`;
@@ -15,6 +16,8 @@ export interface Root {
   readonly part: number;
   /** Nodes whose buffers the generated code reads. */
   readonly leaves: Set<GraphNode>;
+  /** Inputs of a `heavy` root, in order. */
+  readonly views: readonly View[];
   inlined: number;
   /** How often the code of a node would appear in the kernel: movement splits an index into several. */
   readonly contexts: Map<GraphNode, { same: number; moved: number }>;
@@ -112,30 +115,44 @@ function contextsOf(n: GraphNode, root: Root): number {
   return context ? context.same + context.moved : 1;
 }
 
-/**
- * Chooses the roots of `graph`, in the order in which they run.
- *
- * @param takesEpilogue tells which primitives' kernels can compute an elementwise root in their store.
- * @param frugal whether compiling takes long: epilogues that occur seldom then stay apart.
- * @param fusion without it each node has a kernel of its own, but for constants and renamed shapes.
- */
+/** What kernels can do with their neighbours in the graph. */
+export interface Abilities {
+  readonly maxBindings: number;
+  /** Tells which primitives' kernels can compute an elementwise root in their store. */
+  readonly takesEpilogue: (op: Primitive) => boolean;
+  /** How many inputs of a primitive, from the first on, its kernels read by strides. */
+  readonly strided: (op: Primitive) => number;
+  /** Whether compiling takes long: epilogues that occur seldom then stay apart. */
+  readonly frugal: boolean;
+  /** Without it each node has a kernel of its own, but for constants and renamed shapes. */
+  readonly fusion: boolean;
+}
+
+/** Inputs of a heavy node as its kernels read them; those read by strides need not be copied before. */
+function viewsOf(n: GraphNode, strided: number): View[] {
+  return n.inputs.map((x, i) => {
+    if (i >= strided) return plainView(x);
+    const view = viewOf(x);
+    return view.strides.at(-1) === 1 || x.shape.at(-1) === 1 ? view : plainView(x);
+  });
+}
+
+/** Chooses the roots of `graph`, in the order in which they run. */
 export function fuse(
   graph: Graph,
-  maxBindings: number,
-  takesEpilogue: (op: Primitive) => boolean,
-  frugal = false,
-  fusion = true,
+  { maxBindings, takesEpilogue, strided, frugal, fusion }: Abilities,
 ): Root[] {
   const limit = Math.min(maxBindings, 16) - 2;
   const roots: Root[] = [];
   const uses = new Map<GraphNode, Set<Root>>();
   const demanded = new Set<GraphNode>();
-  const makeRoot = (kind: Root["kind"], node: GraphNode, part = 0): Root => {
+  const makeRoot = (kind: Root["kind"], node: GraphNode, part = 0, views: View[] = []): Root => {
     const root: Root = {
       kind,
       node,
       part,
       leaves: new Set(),
+      views,
       inlined: 0,
       contexts: new Map(),
       epilogue: undefined,
@@ -185,8 +202,9 @@ export function fuse(
     } else if (REDUCTIONS.has(n.op)) {
       use(n.inputs[0], makeRoot("reduce", n), n);
     } else {
-      makeRoot("heavy", n);
-      n.inputs.forEach(demand);
+      const views = viewsOf(n, fusion ? strided(n.op) : 0);
+      makeRoot("heavy", n, 0, views);
+      for (const { base } of views) demand(base);
     }
   };
   graph.targets.forEach(demand);
@@ -249,7 +267,7 @@ function attachEpilogues(
       const host = owner.get(h);
       return host && takesEpilogue(h.op) && uses.get(h)!.size === 1 && !host.epilogue &&
         h.size === root.node.size && h.dtype === "f32" && root.node.dtype === "f32" &&
-        (!demanded.has(h) || onlyExtrasDemand(graph, h)) &&
+        (!demanded.has(h) || onlyExtrasDemand(graph, roots, h)) &&
         (firstExtraUse.get(h) ?? Infinity) > root.node.index &&
         host.leaves.size + h.inputs.length + root.leaves.size <= 8;
     });
@@ -271,11 +289,9 @@ function detachRare(roots: readonly Root[]): void {
 }
 
 /** True where a node's buffer is wanted only as the anchor of its extra outputs. */
-function onlyExtrasDemand(graph: Graph, h: GraphNode): boolean {
+function onlyExtrasDemand(graph: Graph, roots: readonly Root[], h: GraphNode): boolean {
   if (graph.targets.some((t) => strip(t) === h)) return false;
-  return graph.nodes.every((n) =>
-    n.op === "output" || isFused(n) || !n.inputs.some((x) => strip(x) === h)
-  );
+  return roots.every(({ views }) => views.every(({ base }) => strip(base) !== h));
 }
 
 /** Drops roots that became epilogues; the rest in the order in which their results are complete. */

@@ -109,13 +109,13 @@ function lowerRoot(root: Root, rules: HeavyRules, profile: AdapterProfile): Work
     keyof HeavyAttributes
   >;
   const tensor = root.node.tensor as Parameters<typeof rule.lower>[0];
-  const lowering = finish(rule.lower(tensor, profile, pending.epilogue));
+  const lowering = finish(rule.lower(tensor, profile, pending.epilogue, root.views));
   const outputs = [...specs, ...(rule.extraOutputs?.(tensor) ?? [])];
   return {
     root,
     owner,
     lowering,
-    inputs: root.node.inputs,
+    inputs: root.views.map(({ base }) => base),
     epilogueLeaves: pending.leaves,
     outputs,
   };
@@ -300,10 +300,15 @@ function planMemory(
 
 /** Compiles a graph. @throws {MemoryError} where a tensor exceeds what the adapter can bind. */
 export function makePlan(request: PlanRequest): Plan {
-  const { graph, reads, profile, alignment, rules, fusion } = request;
-  const takesEpilogue = (op: string) =>
-    op === "sum" || op === "amax" || rules[op as keyof HeavyRules]?.epilogue === true;
-  const roots = fuse(graph, profile.maxBindings, takesEpilogue, profile.class === "cpu", fusion);
+  const { graph, reads, profile, alignment, rules, fusion = true } = request;
+  const ruleOf = (op: string) => rules[op as keyof HeavyRules];
+  const roots = fuse(graph, {
+    maxBindings: profile.maxBindings,
+    takesEpilogue: (op) => op === "sum" || op === "amax" || ruleOf(op)?.epilogue === true,
+    strided: (op) => ruleOf(op)?.strided ?? 0,
+    frugal: profile.class === "cpu",
+    fusion,
+  });
   const work = roots.map((root) => lowerRoot(root, rules, profile));
   const lastUse = lastUses(work, graph);
   const steps: PlanStep[] = [];

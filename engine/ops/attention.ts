@@ -4,10 +4,10 @@ import {
   lowerAttention,
   lowerAttentionBackward,
 } from "../../shaders/attention.ts";
-import type { HeavyRule } from "../rule.ts";
+import type { HeavyRule, InputView } from "../rule.ts";
 import { sameShape, type Shape, show } from "../shape.ts";
 import { node, type Tensor } from "../tensor.ts";
-import { expand, narrow, padZeros, reshape } from "./movement.ts";
+import { expand, narrow, padZeros, permute, reshape } from "./movement.ts";
 import { sumTo } from "./reduce.ts";
 import { noSecondDerivative } from "./second_derivative.ts";
 
@@ -65,30 +65,46 @@ export function scaledDotProductAttention(
   };
   // The kernels take one width for all: zeros add nothing to scores, and their outputs are cut off.
   const width = Math.max(q.shape[3], v.shape[3]);
-  const wide = [q, k, v].map((x) => widen(x, width));
+  const wide = [q, k, v].map((x) => headsLast(widen(x, width)));
   const inputs = mask ? [...wide, maskOf(mask, q.shape, k.shape[2])] : wide;
-  return narrow(node("attention", attributes, inputs, wide[0].shape), 3, 0, v.shape[3]);
+  const out = headsLast(node("attention", attributes, inputs, wide[0].shape));
+  return narrow(out, 3, 0, v.shape[3]);
 }
+
+/**
+ * [B, H, N, D] as the primitive's [B, N, H, D], and back. Heads are usually cut from the channels of
+ * tokens, which this undoes: then nothing moves at all.
+ */
+const headsLast = (x: Tensor) => permute(x, [0, 2, 1, 3]);
 
 /** Zeros after the last dimension up to `width`. */
 function widen(x: Tensor, width: number): Tensor {
   return padZeros(x, x.shape.map((size, i) => [0, i === x.rank - 1 ? width - size : 0]));
 }
 
+const layoutOf = ({ first, strides: [batch, row, head] }: InputView) => ({
+  first,
+  batch,
+  row,
+  head,
+});
+
 function shapeOf(
   [q, k]: readonly Tensor[],
   mask: Tensor | undefined,
   { scale, causal }: { scale: number; causal: boolean },
+  views: readonly InputView[],
 ): AttentionShape {
-  const [batch, heads, queries, dim] = q.shape;
+  const [batch, queries, heads, dim] = q.shape;
   const planes = mask ? [mask.shape[0], mask.shape[1]] as const : undefined;
-  return { batch, heads, queries, keys: k.shape[2], dim, scale, causal, mask: planes };
+  const layouts = { q: layoutOf(views[0]), k: layoutOf(views[1]), v: layoutOf(views[2]) };
+  return { batch, heads, queries, keys: k.shape[1], dim, scale, causal, mask: planes, layouts };
 }
 
-const scoresShape = ([q, k]: readonly Tensor[]): number[] => [
-  ...q.shape.slice(0, 3),
-  k.shape[2],
-];
+/** The shape of a value for each row of scores. */
+const rowsShape = ({ shape: [batch, queries, heads] }: Tensor) => [batch, heads, queries];
+
+const scoresShape = ([q, k]: readonly Tensor[]) => [...rowsShape(q), k.shape[1]];
 
 /** Rules of the forward and backward primitives. */
 export const attentionRules: {
@@ -97,10 +113,11 @@ export const attentionRules: {
 } = {
   attention: {
     epilogue: false,
-    extraOutputs: ({ inputs: [q] }) => [{ shape: q.shape.slice(0, 3), dtype: "f32" }],
+    strided: 3,
+    extraOutputs: ({ inputs: [q] }) => [{ shape: rowsShape(q), dtype: "f32" }],
     gradient: (n, g, needs) => {
       const [q, k, v, mask] = n.inputs;
-      const lse = node("output", { index: 1 }, [n], q.shape.slice(0, 3));
+      const lse = node("output", { index: 1 }, [n], rowsShape(q));
       const maskGradient = mask !== undefined && needs[3];
       const inputs = [q, k, v, n, lse, g, ...mask ? [mask] : []];
       const main = node("attentionBackward", { ...n.attributes, maskGradient }, inputs, q.shape);
@@ -110,19 +127,21 @@ export const attentionRules: {
       else if (mask) gradients.push(undefined);
       return gradients;
     },
-    lower: (n, profile) => lowerAttention(shapeOf(n.inputs, n.inputs[3], n.attributes), profile),
+    lower: (n, profile, _epilogue, views) =>
+      lowerAttention(shapeOf(n.inputs, n.inputs[3], n.attributes, views), profile),
   },
   attentionBackward: {
     epilogue: false,
+    strided: 3,
     extraOutputs: ({ inputs, attributes }) => [
       { shape: inputs[1].shape, dtype: "f32" },
       { shape: inputs[2].shape, dtype: "f32" },
       ...attributes.maskGradient ? [{ shape: scoresShape(inputs), dtype: "f32" as const }] : [],
     ],
     gradient: noSecondDerivative("scaledDotProductAttention"),
-    lower: (n, profile) =>
+    lower: (n, profile, _epilogue, views) =>
       lowerAttentionBackward(
-        shapeOf(n.inputs, n.inputs[6], n.attributes),
+        shapeOf(n.inputs, n.inputs[6], n.attributes, views),
         n.attributes.maskGradient,
         profile,
       ),

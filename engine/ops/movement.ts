@@ -1,4 +1,5 @@
 /** Ops that move elements without computing. They fuse into the kernels that read them. */
+import type { Attributes } from "../attributes.ts";
 import type { Gradient } from "../rule.ts";
 import { axisView, dimension, numel, sameShape, type Shape, show } from "../shape.ts";
 import { node, type Tensor } from "../tensor.ts";
@@ -30,6 +31,10 @@ export function permute(x: Tensor, dims: readonly number[]): Tensor {
   const order = dims.map((d) => dimension(d, x.rank, "permute"));
   if (order.length !== x.rank || new Set(order).size !== x.rank) {
     throw new RangeError(`permute: [${dims}] does not reorder the dimensions of ${show(x.shape)}.`);
+  }
+  if (x.op === "permute") {
+    const { dims: before } = x.attributes as Attributes["permute"];
+    return permute(x.inputs[0], order.map((d) => before[d]));
   }
   const longer = order.filter((d) => x.shape[d] !== 1);
   // Where only dimensions of size 1 move, the elements stay where they are.
