@@ -186,6 +186,13 @@ export async function submit(request: Request): Promise<() => Promise<TypedArray
   return finish;
 }
 
+/** Forgets the plans made so far, and frees what only they use: later runs make them anew. */
+export function forgetPlans(): void {
+  for (const executable of plans.values()) executable.destroy();
+  plans.clear();
+  ahead.clear();
+}
+
 /** Computes tensors; their values stay in GPU memory until {@link dispose}. */
 export async function evaluate(tensors: readonly Tensor[]): Promise<void> {
   await submit({ keep: tensors });

@@ -16,6 +16,7 @@ export type { DType, TypedArray } from "./dtype.ts";
 export {
   dispose,
   evaluate,
+  forgetPlans,
   read,
   readAll,
   type Request,
