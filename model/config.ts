@@ -14,8 +14,6 @@ export interface HieraConfig {
   readonly globalAttBlocks: readonly number[];
   /** [height, width] of the learned position embedding, resized to the map. */
   readonly posEmbedSize: readonly [number, number];
-  /** Whether training computes the values inside blocks anew instead of keeping them. */
-  readonly checkpointing?: boolean;
 }
 
 /** Attention to the memory bank. */

@@ -54,7 +54,8 @@ const PROFILE: AdapterProfile = {
 
 /** The plan of all gradients of Hiera T. */
 function gradientPlan(size: number, checkpointing: boolean): Plan {
-  const trunk = new Hiera({ ...CONFIGS["sam2.1_hiera_t"].trunk, checkpointing });
+  const trunk = new Hiera(CONFIGS["sam2.1_hiera_t"].trunk);
+  trunk.checkpointing = checkpointing;
   const images = tensor(new Float32Array(3 * size * size), [1, 3, size, size]);
   const loss = trunk.forward(images).map((x) => mean(square(x))).reduce(add);
   const parameters = trunk.namedParameters().map(([, p]) => p);

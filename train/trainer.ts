@@ -43,6 +43,8 @@ export interface TrainOptions {
   readonly sss: SssConfig;
   /** Parts of SAM-2 that keep their weights. */
   readonly frozen?: readonly PartName[];
+  /** Whether gradients compute values inside the model anew instead of keeping them. */
+  readonly gradientCheckpointing?: boolean;
   /** The checkpoint that the run started from; random weights where left out. */
   readonly start?: string;
 }
@@ -140,6 +142,7 @@ export class Trainer {
     const teacher = new SssModel(config, data.classes.length);
     await start?.(student);
     freeze(student, options.frozen ?? []);
+    if (options.gradientCheckpointing) student.useCheckpointing();
     const weights = await FlatParameters.create(student, { seed: options.seed });
     const { weightDecay, clip } = options;
     const optimizer = await AdamW.create(weights, { weightDecay, clipNorm: clip });

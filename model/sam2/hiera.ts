@@ -200,6 +200,8 @@ export class Hiera extends Module {
   readonly patch_embed: PatchEmbed;
   /** The blocks of all stages. */
   readonly blocks: readonly MultiScaleBlock[];
+  /** Whether gradients compute the values inside blocks anew, which are then not kept for them. */
+  checkpointing = false;
 
   /** Builds all stages; no parameter gets memory or values yet. */
   constructor(private readonly config: HieraConfig) {
@@ -236,7 +238,7 @@ export class Hiera extends Module {
     const ends = this.stageEnds();
     for (const [i, block] of this.blocks.entries()) {
       const forward = (input: Tensor) => block.forward(input);
-      x = this.config.checkpointing ? checkpoint(forward, x) : forward(x);
+      x = this.checkpointing ? checkpoint(forward, x) : forward(x);
       trace?.(`block.${i}`, x);
       if (ends.has(i)) outputs.push(toChannelsFirst(x));
     }

@@ -2,6 +2,7 @@
 import {
   add,
   cat,
+  checkpoint,
   div,
   expand,
   flatten,
@@ -89,6 +90,8 @@ export class MaskDecoder extends Module {
   readonly iou_prediction_head: MLP;
   /** Predicts the object score, where it is wanted. */
   readonly pred_obj_score_head: MLP | Linear | undefined;
+  /** Whether gradients compute the values inside anew, which are then not kept for them. */
+  checkpointing = false;
 
   /** A decoder for embeddings of `dim` channels. */
   constructor(private readonly dim: number, private readonly config: MaskDecoderConfig) {
@@ -129,7 +132,8 @@ export class MaskDecoder extends Module {
    * @param training in training mode the single mask is never replaced.
    */
   forward(inputs: MaskDecoderInputs, multimask: boolean, training?: Training): MaskDecoderOutput {
-    const all = this.predictMasks(inputs);
+    const predict = () => this.predictMasks(inputs);
+    const all = this.checkpointing ? checkpoint(predict) : predict();
     const { masks, ious, tokens, objectScoreLogits } = all;
     const pointerTokens = multimask && this.config.useMultimaskTokenForObjPtr
       ? slice(tokens, 1, 1)

@@ -2,6 +2,7 @@
 import {
   add,
   axialRotary,
+  checkpoint,
   expand,
   mul,
   relu,
@@ -103,6 +104,8 @@ export class MemoryAttention extends Module {
   readonly layers: readonly MemoryAttentionLayer[];
   /** Normalises the result. */
   readonly norm: LayerNorm;
+  /** Whether gradients compute the values inside layers anew, which are then not kept for them. */
+  checkpointing = false;
   private readonly tables = new Map<string, RotaryTables>();
 
   /** Layers for features of `dim` channels and memories of `memDim`. */
@@ -143,7 +146,8 @@ export class MemoryAttention extends Module {
     trace?.("freqs_cis.im", tables.sin);
     let x = add(features, mul(positions, INPUT_POSITION_SCALE));
     for (const [i, layer] of this.layers.entries()) {
-      x = layer.forward(x, { ...tokens, tables, training });
+      const forward = (input: Tensor) => layer.forward(input, { ...tokens, tables, training });
+      x = this.checkpointing ? checkpoint(forward, x) : forward(x);
       trace?.(`layer${i}.out`, x);
     }
     return this.norm.forward(x);

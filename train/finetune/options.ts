@@ -34,6 +34,8 @@ export interface TuneFlags {
   readonly weightDecay?: number;
   readonly clip?: number;
   readonly freeze?: readonly PartName[];
+  readonly accumulate?: number;
+  readonly gradientCheckpointing?: boolean;
   readonly seed?: number;
   readonly val?: ValidationData;
   readonly fold?: number;
@@ -130,6 +132,8 @@ export function parseTuneFlags(args: readonly string[]): TuneCommand | undefined
       decimal(0),
     )
     .option("--freeze <parts>", `kept as they are: ${PART_NAMES.join(",")}`, partNames)
+    .option("--accumulate <n>", "micro-batches of a step, each of --batch clips", wholeNumber(1))
+    .option("--gradient-checkpointing", "needs less memory and more time")
     .option("--seed <n>", `seed of everything random (default: ${train.seed})`, wholeNumber(0))
     .option("--val <x>", "validate on this share of the sequences, or on a folder", validationData)
     .option("--fold <n>", "validate on a fold of DATA/splits_final.json (nnU-Net)", wholeNumber(0))
@@ -219,6 +223,8 @@ export function choose({ data, flags }: TuneCommand, base: Choices = defaults): 
       weightDecay: flags.weightDecay ?? train.weightDecay,
       clip: flags.clip ?? train.clip,
       frozen: flags.freeze ?? train.frozen,
+      ...(flags.accumulate && { accumulate: flags.accumulate }),
+      ...(flags.gradientCheckpointing && { gradientCheckpointing: true }),
       seed: flags.seed ?? train.seed,
     },
     schedule: {

@@ -1,6 +1,6 @@
 /** Fine-tuning of SAM-2 on its own objective. */
 import { gradients, type Request, runtime, submit } from "../../engine/mod.ts";
-import { AdamW, cosine, FlatParameters } from "../../engine/optim/mod.ts";
+import { AdamW, cosine, FlatParameters, GradientAccumulator } from "../../engine/optim/mod.ts";
 import type { Sam2 } from "../../model/sam2/sam2.ts";
 import { DataError } from "../data/errors.ts";
 import { Random } from "../data/random.ts";
@@ -25,6 +25,10 @@ export interface TuneOptions extends ClipOptions {
   /** Largest global norm of the gradients. */
   readonly clip: number;
   readonly frozen: readonly PartName[];
+  /** Micro-batches of a step, each of `batch` clips; 1 where left out. */
+  readonly accumulate?: number;
+  /** Whether gradients compute values inside the model anew instead of keeping them. */
+  readonly gradientCheckpointing?: boolean;
 }
 
 interface State {
@@ -60,6 +64,7 @@ export class Tuner {
     private readonly sequences: readonly SegmentedSequence[],
     private readonly weights: FlatParameters,
     private readonly optimizer: AdamW,
+    private readonly accumulator: GradientAccumulator,
   ) {
     const { batch, seed, steps } = options;
     this.sampler = new Sampler(frameCount(sequences), batch, seed, "clips");
@@ -78,6 +83,7 @@ export class Tuner {
   ): Promise<Tuner> {
     if (frameCount(sequences) === 0) throw new DataError("There are no frames to tune on.");
     freeze(model, options.frozen);
+    if (options.gradientCheckpointing) model.useCheckpointing();
     const weights = await FlatParameters.create(model, { seed: options.seed });
     const blocks = model.config.trunk.stages.reduce((sum, count) => sum + count, 0);
     const scale = layerScale(blocks, options.layerDecay);
@@ -86,7 +92,8 @@ export class Tuner {
       rateScale: ({ key }) => scale(key),
       weightDecay: ({ parameter }) => decays(parameter) ? options.weightDecay : 0,
     });
-    return new Tuner(model, options, sequences, weights, optimizer);
+    const accumulator = await GradientAccumulator.create(weights, options.accumulate ?? 1);
+    return new Tuner(model, options, sequences, weights, optimizer, accumulator);
   }
 
   /** Steps done. */
@@ -101,21 +108,40 @@ export class Tuner {
    */
   async step(): Promise<StepReport> {
     const start = performance.now();
-    const { plan, leaves } = await this.draw(this.done);
-    const host = performance.now();
-    const { request, names, reached } = this.graph(plan, leaves);
-    const finish = await submit(request);
+    const { count } = this.accumulator;
+    const sums = new Map<string, number>();
+    let [images, hostMs] = [0, 0];
+    for (let i = 0; i < count; i++) {
+      const part = await this.accumulate(this.done * count + i);
+      for (const [name, value] of part.losses) sums.set(name, (sums.get(name) ?? 0) + value);
+      images += part.images;
+      hostMs += part.hostMs;
+    }
     const learningRate = this.options.learningRate * this.schedule(this.done);
-    this.optimizer.update(learningRate, reached);
-    const hostMs = performance.now() - host;
-    const values = await finish();
+    this.optimizer.update(learningRate, this.accumulator.finish());
     this.done++;
     return {
       step: this.done,
-      losses: Object.fromEntries(names.map((name, i) => [name, values[i][0]])),
-      images: leaves.images.length * this.options.batch,
+      losses: Object.fromEntries([...sums].map(([name, sum]) => [name, sum / count])),
+      images,
       learningRate,
       milliseconds: { total: performance.now() - start, host: hostMs },
+    };
+  }
+
+  /** Adds the gradients of a micro-batch, counted over all steps, to those of the step. */
+  private async accumulate(index: number) {
+    const { plan, leaves } = await this.draw(index);
+    const start = performance.now();
+    const { request, names, reached } = this.graph(plan, leaves);
+    const finish = await submit(request);
+    this.accumulator.add(reached);
+    const hostMs = performance.now() - start;
+    const values = await finish();
+    return {
+      losses: names.map((name, i) => [name, values[i][0]] as const),
+      images: leaves.images.length * this.options.batch,
+      hostMs,
     };
   }
 
@@ -153,16 +179,17 @@ export class Tuner {
 
   /** Frees the GPU memory of the optimiser; the weights stay. */
   destroy(): void {
+    this.accumulator.destroy();
     this.optimizer.destroy();
   }
 
-  /** What step `step` sees: it follows from the seed alone. */
-  private async draw(step: number): Promise<{ plan: ClipPlan; leaves: ClipLeaves }> {
+  /** What micro-batch `index` sees: it follows from the seed alone. */
+  private async draw(index: number): Promise<{ plan: ClipPlan; leaves: ClipLeaves }> {
     const { options, sequences } = this;
-    const random = new Random(options.seed).fork("clip", step);
+    const random = new Random(options.seed).fork("clip", index);
     // Clips of a step share one graph, so a short sequence shortens all.
     const frames = Math.min(options.frames, ...sequences.map(({ count }) => count));
-    const items = this.sampler.indices(step);
+    const items = this.sampler.indices(index);
     const clips = await Promise.all(
       items.map((item, i) => drawClip(random.fork(i), sequences, item, { ...options, frames })),
     );

@@ -54,6 +54,7 @@ export interface RunConfig extends AnyRunConfig {
 
 /** The options that stand behind some of the fields. */
 const OPTIONS: Readonly<Record<string, string>> = {
+  "train.accumulate": "--accumulate",
   "train.batch": "--batch",
   "train.batchLabelled": "--batch",
   "train.clicks": "--clicks",
@@ -63,6 +64,7 @@ const OPTIONS: Readonly<Record<string, string>> = {
   "train.objects": "--objects",
   "train.weightDecay": "--weight-decay",
   "train.batchUnlabelled": "--unlabelled-batch",
+  "train.gradientCheckpointing": "--gradient-checkpointing",
   "train.learningRate": "--lr",
   "train.frozen": "--freeze",
   "train.method": "--method",

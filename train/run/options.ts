@@ -32,6 +32,7 @@ export interface TrainFlags {
   /** Weights to start from. */
   readonly checkpoint?: string;
   readonly freeze?: readonly PartName[];
+  readonly gradientCheckpointing?: boolean;
   readonly out?: string;
   readonly resume?: string;
   readonly evalLimit?: number;
@@ -111,6 +112,7 @@ export function parseTrainFlags(args: readonly string[]): TrainFlags | undefined
     )
     .option("--checkpoint <file>", "start from SAM-2 weights of --model: .pt, .pth, .safetensors")
     .option("--freeze <parts>", `parts that keep them: ${PART_NAMES.join(",")}`, partNames)
+    .option("--gradient-checkpointing", "needs less memory and more time")
     .option("--lr <x>", `learning rate (default: ${train.learningRate})`, decimal(0))
     .option(
       "--sss <field=value>",
@@ -166,6 +168,7 @@ export function choose(base: Choices, flags: TrainFlags): Choices {
       batchUnlabelled: method === "supervised" ? 0 : unlabelled,
       learningRate: flags.lr ?? train.learningRate,
       ...(flags.freeze && { frozen: flags.freeze }),
+      ...(flags.gradientCheckpointing && { gradientCheckpointing: true }),
       ...(flags.checkpoint !== undefined && { start: resolve(flags.checkpoint) }),
       sss: flags.sss ? sssConfig({ ...train.sss, ...flags.sss }) : train.sss,
     },
