@@ -90,7 +90,14 @@ export class Tensor {
   }
 }
 
-/** Makes a node. The op functions check shapes and call this. */
+/** Elements of a tensor at most: kernels count them, and those of a little padding, in 32 bits. */
+const MAX_ELEMENTS = 2 ** 30;
+
+/**
+ * Makes a node. The op functions check shapes and call this.
+ *
+ * @throws {RangeError} where the shape has more than 2^30 elements, stored or not.
+ */
 export function node<P extends Primitive>(
   op: P,
   attributes: Attributes[P],
@@ -98,6 +105,14 @@ export function node<P extends Primitive>(
   shape: Shape,
   dtype: DType = inputs[0].dtype,
 ): Tensor {
+  const elements = numel(shape);
+  if (elements > MAX_ELEMENTS) {
+    throw new RangeError(
+      `${op}: a tensor of shape ${
+        show(shape)
+      } has ${elements} elements; ${MAX_ELEMENTS} is the most.`,
+    );
+  }
   return new Tensor(op, attributes, inputs, shape, dtype);
 }
 
