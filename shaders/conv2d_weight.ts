@@ -14,9 +14,10 @@ import { storeFunction, tiles } from "./matmul_store.ts";
 import { expand } from "./template.ts";
 import source from "./conv2d_weight.wgsl" with { type: "text" };
 
-/** Workgroups that keep an adapter busy, and the output pixels that are worth one. */
+/** Workgroups that keep an adapter busy, and the output pixels and operations that are worth one. */
 const ENOUGH_WORKGROUPS = { cpu: 12, gpu: 256 };
 const LEAST_PIXELS = 1024;
+const LEAST_WORK = { cpu: 1e6, gpu: 1e5 };
 
 /** Accumulators of a lane. */
 const MOST_ACCUMULATORS = 64;
@@ -71,6 +72,7 @@ function layOut(shape: ConvShape, profile: AdapterProfile) {
   const wanted = Math.min(
     Math.ceil(ENOUGH_WORKGROUPS[profile.class] / tilesOfPart),
     Math.floor(lines * outWidth / LEAST_PIXELS),
+    Math.floor(2 * lines * outWidth * size / LEAST_WORK[profile.class]),
     Math.floor(profile.maxBindingBytes / (4 * size)),
   );
   const linesOfPart = Math.ceil(lines / Math.max(1, wanted));

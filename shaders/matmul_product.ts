@@ -26,12 +26,16 @@ import reduceSource from "./matmul_reduce.wgsl" with { type: "text" };
 const ENOUGH_WORKGROUPS = { cpu: 12, gpu: 128 };
 const SHORTEST_PART = { cpu: 256, gpu: 256 };
 
+/** Operations that a part must save others from, or the dispatch that adds the parts up costs more. */
+const LEAST_WORK = { cpu: 4e6, gpu: 1e5 };
+
 function cut(product: Product, tileCount: number, unit: number, profile: AdapterProfile): Parts {
   const { m, n, k, batch } = product;
   const wanted = Math.ceil(ENOUGH_WORKGROUPS[profile.class] / tileCount);
   const longEnough = Math.floor(k / SHORTEST_PART[profile.class]);
+  const heavyEnough = Math.floor(2 * batch * m * n * k / LEAST_WORK[profile.class]);
   const fitting = Math.floor(profile.maxBindingBytes / (batch * m * n * 4));
-  const count = Math.max(1, Math.min(wanted, longEnough, fitting));
+  const count = Math.max(1, Math.min(wanted, longEnough, heavyEnough, fitting));
   const chunk = Math.ceil(Math.ceil(k / count) / unit) * unit;
   return { count: Math.ceil(k / chunk), chunk };
 }

@@ -73,7 +73,8 @@ async function check(kind: Kind, s: ConvShape, schedule: string, name: string, f
   const [out] = await runLowering(device, lowering, [a, b], [extra.length], appended);
   const plain = kind.of(s, a, b);
   const expected = fused ? plain.map((value, i) => 2 * value + extra[i]) : plain;
-  close(out, expected, 3e-5, name);
+  // Rounding grows with the number of terms.
+  close(out, expected, kind === KINDS.lowerConv2dWeight ? 1e-4 : 3e-5, name);
 }
 
 for (const schedule of SCHEDULES) {
@@ -90,8 +91,8 @@ for (const schedule of SCHEDULES) {
   }
 
   Deno.test(`lowerConv2dWeight() sums parts of many pixels when run on ${schedule}`, async () => {
-    const many = shape([2, 3, 48, 44, 2], [3, 3], [1, 1], [1, 1]);
-    const depthwise = shape([2, 2, 48, 44, 2], [3, 3], [1, 1], [1, 1], 2);
+    const many = shape([2, 3, 48, 44, 9], [3, 3], [1, 1], [1, 1]);
+    const depthwise = shape([2, 10, 48, 44, 10], [5, 5], [1, 1], [2, 2], 10);
     for (const s of [many, depthwise]) {
       ok(lowerConv2dWeight(s, (await deviceFor(schedule)).profile).steps.length === 2);
       await check(KINDS.lowerConv2dWeight, s, schedule, "many pixels");

@@ -56,7 +56,7 @@ const CASES: readonly Case[] = [
 ];
 
 /** Sizes with whole vectors and without, and one that is cut into parts. */
-const SIZES: readonly [...Size, k: number][] = [[6, 12, K], [40, 36, K], [5, 7, K], [8, 12, 1100]];
+const SIZES: readonly [...Size, k: number][] = [[6, 12, K], [40, 36, K], [5, 7, K], [48, 64, 1400]];
 
 /** Products of one graph: as many as make their epilogue worth compiling on a CPU adapter. */
 const REPEATS = 3;

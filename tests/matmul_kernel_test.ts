@@ -58,7 +58,8 @@ const SHAPES: readonly MatmulShape[] = [
   shape([1, 1, 70, 40, 4], true, true),
   shape([1, 1, 75, 9, 3], false, true),
   shape([1, 1, 8, 1100, 12], true),
-  shape([2, 2, 5, 515, 6]),
+  shape([1, 1, 33, 4099, 36], true),
+  shape([2, 2, 30, 2051, 38]),
 ];
 
 for (const schedule of SCHEDULES) {
@@ -68,7 +69,8 @@ for (const schedule of SCHEDULES) {
       const [a, b] = operands(s);
       const lowering = lowerMatmul(s, device.profile);
       const [out] = await runLowering(device, lowering, [a, b], [batchOf(s) * s.m * s.n]);
-      close(out, reference(s, a, b), 2e-5, lowering.steps[0].kernel.label);
+      const tolerance = s.k > 2000 ? 1e-4 : 2e-5;
+      close(out, reference(s, a, b), tolerance, lowering.steps[0].kernel.label);
     }
   });
 
@@ -108,7 +110,7 @@ for (const schedule of SCHEDULES) {
 
   Deno.test(`lowerMatmul() cuts a long sum into parts when run on ${schedule}`, async () => {
     const { profile } = await deviceFor(schedule);
-    ok(lowerMatmul(shape([1, 1, 8, 4096, 32], true), profile).steps.length === 2);
+    ok(lowerMatmul(shape([1, 1, 32, 4096, 32], true), profile).steps.length === 2);
     ok(lowerMatmul(shape([1, 1, 1024, 1024, 1024]), profile).steps.length === 1);
   });
 

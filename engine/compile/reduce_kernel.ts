@@ -72,14 +72,21 @@ interface Split {
   readonly chunk: number;
 }
 
-/** Invocations that should have work, and the terms below which a second dispatch costs more. */
-const BUSY = { cpu: { threads: 64, terms: 1024 }, gpu: { threads: 8192, terms: 16 } };
+/**
+ * Invocations that should have work, the least terms of one, and the terms of a result from which on a
+ * second dispatch costs less than it saves.
+ */
+const BUSY = {
+  cpu: { threads: 64, terms: 1024, worth: 4096 },
+  gpu: { threads: 8192, terms: 16, worth: 32 },
+};
 
 function splitOf(layout: Layout, width: 1 | 4, threads: number, profile: AdapterProfile): Split {
   const extent = (dim: number) => extentOf(layout, dim, width);
   const dim = layout.reduced.reduce((a, b) => extent(b) > extent(a) ? b : a);
   const busy = BUSY[profile.class];
-  const useful = Math.floor(termsOf(layout, width) / busy.terms);
+  const terms = termsOf(layout, width);
+  const useful = terms < busy.worth ? 1 : Math.floor(terms / busy.terms);
   const wanted = Math.ceil(busy.threads / threads);
   const chunk = Math.ceil(extent(dim) / Math.max(1, Math.min(extent(dim), useful, wanted)));
   return { dim, pieces: Math.ceil(extent(dim) / chunk), chunk };

@@ -75,7 +75,7 @@ export const layerNormRules: {
       lowerLayerNorm(attributes, attributes.eps, profile, epilogue),
   },
   layerNormBackward: {
-    epilogue: false,
+    epilogue: true,
     gradient: noSecondDerivative("layerNorm"),
     lower: ({ attributes }, profile, epilogue) =>
       lowerLayerNormBackward(attributes, profile, epilogue),

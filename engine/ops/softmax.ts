@@ -40,6 +40,6 @@ export const softmaxRules = {
     false,
     (n, g) => [node("logSoftmaxBackward", n.attributes, [n, g], n.shape)],
   ),
-  softmaxBackward: rule("softmaxBackward", false, noSecondDerivative("softmax")),
+  softmaxBackward: rule("softmaxBackward", true, noSecondDerivative("softmax")),
   logSoftmaxBackward: rule("logSoftmaxBackward", false, noSecondDerivative("logSoftmax")),
 };
