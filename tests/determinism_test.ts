@@ -93,9 +93,7 @@ Deno.test("training gives nearly the same losses when nothing is fused", async (
   });
 });
 
-const norm = (x: ArrayLike<number>) =>
-  Math.sqrt(Array.prototype.reduce.call(x, square, 0) as number);
-const square = (sum: number, v: number) => sum + v * v;
+const norm = (x: readonly number[]) => Math.sqrt(x.reduce((sum, v) => sum + v * v, 0));
 
 for (
   const [part, index] of [["encoder", 0], ["mask decoder", 1], ["memory attention", 2]] as const
