@@ -4,6 +4,7 @@ import { canonicalise } from "../engine/compile/graph.ts";
 import { makePlan, type Plan } from "../engine/compile/plan.ts";
 import { heavyRules } from "../engine/primitives.ts";
 import { CONFIGS } from "../model/config.ts";
+import { ImageEncoder } from "../model/sam2/image_encoder.ts";
 import { Hiera } from "../model/sam2/hiera.ts";
 import { Random } from "../train/data/random.ts";
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
@@ -76,4 +77,29 @@ for (const size of [256, 1024]) {
 Deno.test("checkpointing lets the gradients of Hiera T at 1024 px fit into a buffer of 2 GiB", () => {
   ok(gradientPlan(1024, false).arenaBytes > 2 ** 31);
   ok(gradientPlan(1024, true).arenaBytes < 2 ** 31 / 3);
+});
+
+/** The plan of the gradients of an image encoder's trainable parameters, and the ops in it. */
+function encoderPlan(frozen: boolean) {
+  const size = 256;
+  const encoder = new ImageEncoder(CONFIGS["sam2.1_hiera_t"]);
+  if (frozen) { for (const [, p] of encoder.trunk.namedParameters()) p.trainable = false; }
+  const images = tensor(new Float32Array(3 * size * size), [1, 3, size, size]);
+  const loss = encoder.forward(images).levels.map((x) => mean(square(x))).reduce(add);
+  const wanted = encoder.namedParameters().map(([, p]) => p).filter((p) => p.trainable);
+  const graph = canonicalise([loss, ...gradients(loss, wanted).flatMap((g) => g ?? [])]);
+  const plan = makePlan({ graph, reads: 0, profile: PROFILE, alignment: 256, rules: heavyRules });
+  return { ...plan, ops: new Set(graph.nodes.map(({ op }) => op)) };
+}
+
+Deno.test("a frozen trunk keeps no values for gradients and computes none", () => {
+  const [all, neck] = [encoderPlan(false), encoderPlan(true)];
+  for (const op of ["attentionBackward", "layerNormBackward"] as const) {
+    deepEqual([all.ops.has(op), neck.ops.has(op)], [true, false]);
+  }
+  ok(neck.arenaBytes < all.arenaBytes / 5, `${neck.arenaBytes} of ${all.arenaBytes}`);
+  // The values of each block of the trunk make room for those of the next.
+  const attended = neck.tenancies.filter(({ name }) => /^(attention|erf|matmul) /.test(name));
+  const longest = Math.max(...attended.map(({ first, last }) => last - first));
+  ok(longest < neck.steps.length / 4, `${longest} of ${neck.steps.length} dispatches`);
 });
