@@ -1,6 +1,8 @@
 /** Tensors and buffers beyond what the adapter binds: right in windows, or refused in a sentence. */
 import {
   add,
+  amax,
+  argmax,
   dispose,
   evaluate,
   expand,
@@ -17,9 +19,11 @@ import {
   submit,
   sum,
   tensor,
+  useSchedule,
 } from "../engine/mod.ts";
 import { Linear, Module } from "../engine/nn/mod.ts";
 import { AdamW, Ema, FlatParameters, GradientAccumulator } from "../engine/optim/mod.ts";
+import { SCHEDULES } from "./kernel_harness.ts";
 import { hashValues } from "../train/parity/hash.ts";
 import {
   deepStrictEqual as deepEqual,
@@ -140,4 +144,25 @@ Deno.test("tensors of more than 2^30 elements are refused where they are made", 
   const tall = tensor(new Float32Array(2 ** 16), [2 ** 16, 1]);
   throws(() => matmul(tall, tensor(new Float32Array(2 ** 16), [1, 2 ** 16])), /matmul: a tensor/);
   throws(() => mul(tall, tensor(new Float32Array(2 ** 16))), /expand: a tensor/);
+});
+
+Deno.test("reductions of more terms than a software adapter's loops have rounds are whole", async () => {
+  const [rows, long] = [16, 2 ** 20];
+  const x = tensor(Float32Array.from({ length: rows }, (_, i) => i + 1), [rows, 1]);
+  const wide = expand(x, [rows, long]);
+  const counted = await read(sum(wide, 1));
+  deepEqual([...counted], Array.from({ length: rows }, (_, i) => (i + 1) * long));
+  const last = Float32Array.from({ length: 2 ** 18 + 3 }, (_, i) => i % 1000);
+  last[last.length - 1] = 1000;
+  const line = tensor(last, [1, last.length]);
+  for (const schedule of SCHEDULES) {
+    useSchedule(schedule);
+    equal((await read(argmax(line, 1)))[0], last.length - 1);
+    equal((await read(amax(line, 1)))[0], 1000);
+  }
+  useSchedule(undefined);
+  await rejects(evaluate([argmax(expand(x, [rows, 2 ** 23]), 1)]), {
+    name: "RangeError",
+    message: "argmax of 8388608 elements: 4194304 is the most.",
+  });
 });

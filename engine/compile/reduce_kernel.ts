@@ -1,6 +1,6 @@
 /** Kernels generated for sums, maxima and argmax, with what they read computed on the way. */
 import type { AdapterProfile } from "../device.ts";
-import { numel, type Shape, stridesOf } from "../shape.ts";
+import { numel, type Shape, show, stridesOf } from "../shape.ts";
 import {
   type Epilogue,
   grid1d,
@@ -81,14 +81,31 @@ const BUSY = {
   gpu: { threads: 8192, terms: 16, worth: 32 },
 };
 
+/**
+ * Terms of one invocation at most: llvmpipe leaves the loops of an invocation after 65,535 rounds, those
+ * of outer loops included, without a word.
+ */
+const MAX_TERMS = 2 ** 15;
+
+/** Elements in a round of a loop of argmax, whose terms one invocation has to see. */
+const MAX_REPEATS = 2 ** 7;
+
 function splitOf(layout: Layout, width: 1 | 4, threads: number, profile: AdapterProfile): Split {
   const extent = (dim: number) => extentOf(layout, dim, width);
   const dim = layout.reduced.reduce((a, b) => extent(b) > extent(a) ? b : a);
   const busy = BUSY[profile.class];
   const terms = termsOf(layout, width);
+  const most = Math.floor(MAX_TERMS * extent(dim) / terms);
+  if (most === 0) {
+    throw new RangeError(
+      `A reduction of ${show(layout.shape)} over dimensions ${show(layout.reduced)} is too long: ` +
+        "reduce them one after the other.",
+    );
+  }
   const useful = terms < busy.worth ? 1 : Math.floor(terms / busy.terms);
   const wanted = Math.ceil(busy.threads / threads);
-  const chunk = Math.ceil(extent(dim) / Math.max(1, Math.min(extent(dim), useful, wanted)));
+  const even = Math.ceil(extent(dim) / Math.max(1, Math.min(extent(dim), useful, wanted)));
+  const chunk = Math.min(most, even);
   return { dim, pieces: Math.ceil(extent(dim) / chunk), chunk };
 }
 
@@ -297,19 +314,28 @@ function argmaxSource(layout: Layout, body: Body, plan: Plan): Text {
   const { bindings, numbers, emitter } = body;
   const { code, value } = emitter.codeFor(body.value);
   const dim = layout.reduced[0];
-  const loop = body.loops.length === 0
-    ? `{ let c${dim} = 0u;`
-    : `for (var c${dim} = 0u; c${dim} < ${numbers.of(layout.shape[dim], "size")}; c${dim}++) {`;
+  const length = layout.shape[dim];
+  const repeats = Math.ceil(length / MAX_TERMS);
+  if (repeats > MAX_REPEATS) {
+    throw new RangeError(`argmax of ${length} elements: ${MAX_TERMS * MAX_REPEATS} is the most.`);
+  }
+  const look = `${code}
+    let x = f32(${value.code});
+    if ((x > best || nan_1(x)) && !nan_1(best)) { best = x; at = c${dim}; }`;
+  const size = numbers.of(length, "size");
+  const round = (k: number) =>
+    `let c${dim} = r * ${repeats}u + ${k}u;
+    if (c${dim} < ${size}) { ${look} }`;
+  const rounds = Array.from({ length: repeats }, (_, k) => `{ ${round(k)} }`).join("\n    ");
+  const loop = repeats === 1
+    ? `for (var c${dim} = 0u; c${dim} < ${size}; c${dim}++) { ${look} }`
+    : `for (var r = 0u; r * ${repeats}u < ${size}; r++) { ${rounds} }`;
   const main = `let o = i;
   if (o >= ${numbers.of(plan.groups, "threads")}) { return; }
   ${body.kept.join("\n  ")}
   var best = ${lowest};
   var at = 0u;
-  ${loop}
-    ${code}
-    let x = f32(${value.code});
-    if ((x > best || nan_1(x)) && !nan_1(best)) { best = x; at = c${dim}; }
-  }
+  ${body.loops.length === 0 ? `{ let c${dim} = 0u; ${look} }` : loop}
   result[o] = at;`;
   const { declarations, statements, sizes } = numbers.finish(main);
   const source = `${plan.header}
