@@ -47,6 +47,8 @@ function columnsOf(rows: readonly Row[]): Column[] {
     detail("first ms", "first_ms"),
     detail("over steady ms", "over_steady_ms"),
     megabytes("gpu_bytes", "GPU MB"),
+    megabytes("arena_bytes", "arena MB"),
+    detail("arena / live", "arena_over_live"),
     megabytes("peak_gpu_bytes", "peak GPU MB"),
     detail("kernels", "kernels"),
     detail("dispatches", "dispatches"),

@@ -1,5 +1,6 @@
 /** `bench model`: the parts of SAM-2, forward and with all gradients. */
 import { gradients, runtime, type Storage, submit, type Tensor } from "../engine/mod.ts";
+import { liveBytes } from "../engine/compile/arena.ts";
 import { activeProfile } from "../engine/evaluate.ts";
 import { FlatParameters } from "../engine/optim/mod.ts";
 import { Parameter } from "../engine/nn/mod.ts";
@@ -16,6 +17,8 @@ export interface ModelOptions {
   readonly parts: readonly PartName[];
   readonly batch: number;
   readonly rounds: number;
+  /** Whether gradients compute values inside the parts anew. */
+  readonly gradientCheckpointing: boolean;
 }
 
 /** A part that is ready to run, and how long the host took over each run. */
@@ -131,6 +134,7 @@ async function measure(parts: readonly Part[], rounds: number): Promise<ModelRow
       details: {
         gpu_bytes: gpuBytes,
         arena_bytes: inventory.plan.arenaBytes,
+        arena_over_live: inventory.plan.arenaBytes / liveBytes(inventory.plan.tenancies),
         dispatches: inventory.plan.steps.length,
         submits: 1,
         kernels: inventory.kernels,
@@ -152,14 +156,15 @@ async function measure(parts: readonly Part[], rounds: number): Promise<ModelRow
 
 /** Measures the parts of all configurations and sizes, one after the other. */
 export async function benchModel(
-  { models, parts, batch, rounds }: ModelOptions,
+  { models, parts, batch, rounds, gradientCheckpointing }: ModelOptions,
 ): Promise<ModelRows> {
   const rows: Row[] = [];
   const skipped: string[] = [];
   let peaks: Peaks = { gflops: 0, gbps: 0 };
   for (const { config, sizes } of models) {
     for (const size of sizes) {
-      const found = await measure(partsOf(config, size, batch, parts), rounds);
+      const chosen = partsOf(config, size, batch, parts, gradientCheckpointing);
+      const found = await measure(chosen, rounds);
       rows.push(...found.rows);
       skipped.push(...found.skipped);
       peaks = found.peaks;

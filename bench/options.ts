@@ -94,17 +94,26 @@ function model(args: readonly string[]): Request | undefined {
     .option("--config <names>", "configurations, as in nano,hiera_t", configList)
     .option("--size <pixels>", "sides of the images, as in 256,512", sizeList)
     .option("--part <names>", `some of ${PARTS.join(", ")}`, listOf(PARTS), [...PARTS])
-    .option("--batch <n>", "images at once", wholeNumber(1), 1);
+    .option("--batch <n>", "images at once", wholeNumber(1), 1)
+    .option("--gradient-checkpointing", "compute values anew for gradients: less memory", false);
   const flags = parseOptions<
-    Shared & { config?: string[]; size?: number[]; part: PartName[]; batch: number }
+    Shared & Pick<ModelOptions, "batch" | "gradientCheckpointing"> & {
+      config?: string[];
+      size?: number[];
+      part: PartName[];
+    }
   >(command, args);
   if (!flags) return undefined;
   const { config = ["nano", "sam2.1_hiera_t"], size, part: parts, batch, rounds } = flags;
+  const { gradientCheckpointing } = flags;
   const models = config.map((name) => ({
     config: name,
     sizes: size ?? [name === "nano" ? SIZE.nano : SIZE.other],
   }));
-  return request(flags, { group: "model", options: { models, parts, batch, rounds } });
+  return request(flags, {
+    group: "model",
+    options: { models, parts, batch, rounds, gradientCheckpointing },
+  });
 }
 
 function step(args: readonly string[]): Request | undefined {

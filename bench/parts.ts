@@ -114,14 +114,20 @@ function builders(model: Sam2, batch: number): Record<PartName, [shape: string, 
   };
 }
 
-/** The parts of a configuration at a size, with the gradients of all parameters that they read. */
+/**
+ * The parts of a configuration at a size, with the gradients of all parameters that they read.
+ *
+ * @param checkpointing whether gradients compute values inside the parts anew.
+ */
 export function partsOf(
   config: string,
   imageSize: number,
   batch = 1,
   names: readonly PartName[] = PARTS,
+  checkpointing = false,
 ): Part[] {
   const model = new Sam2({ ...CONFIGURATIONS[config], imageSize });
+  if (checkpointing) model.useCheckpointing();
   const all = builders(model, batch);
   return names.map((part): Part => {
     const [shape, make] = all[part];
