@@ -4,7 +4,7 @@
  *
  * @example Gradients
  * ```ts
- * import { gradients, mean, readAll, square, tensor } from "./mod.ts";
+ * import { gradients, mean, readAll, square, tensor } from "sam2";
  *
  * const x = tensor([1, 2, 3]);
  * const loss = mean(square(x));

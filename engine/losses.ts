@@ -55,6 +55,15 @@ function requireTarget(op: string, logits: Tensor, target: Tensor): void {
  *
  * @param options.weight factor per position [B, ...]; the mean divides by their sum (0 ignores a
  * position; with all ignored the loss is 0).
+ *
+ * @example Two of three classes
+ * ```ts
+ * import { crossEntropy, read, tensor } from "sam2";
+ *
+ * const logits = tensor([2, 0, 0, 0, 3, 0], [2, 3]);
+ * const classes = tensor(Uint32Array.of(0, 1), [2]);
+ * console.log((await read(crossEntropy(logits, classes)))[0]); // 0.17
+ * ```
  */
 export function crossEntropy(
   logits: Tensor,

@@ -25,15 +25,21 @@ export interface LoadOptions {
  * @throws {StateDictError} naming the keys and shapes that do not fit; then nothing was copied.
  * @throws {UserError} where the file cannot be read, or holds a type that no parameter has.
  *
- * @example An official checkpoint
+ * @example Weights to a file for PyTorch, and back
  * ```ts
- * import { configOf, CONFIGS, loadWeights, openCheckpoint, Sam2 } from "./mod.ts";
+ * import { configOf, CONFIGS, loadWeights, openCheckpoint, Sam2, saveWeights } from "sam2";
+ * import { initialise } from "sam2";
  *
- * using file = await openCheckpoint("sam2.1_hiera_tiny.pt");
+ * const model = new Sam2(CONFIGS.nano);
+ * await initialise(model, 0);
+ * const path = `${await Deno.makeTempDir()}/model.pt`;
+ * await saveWeights(model, path);
+ *
+ * using file = await openCheckpoint(path); // official checkpoints are opened in the same way
  * const name = configOf(file.tensors);
- * if (!name) throw new Error("It is none of the official models.");
- * const model = new Sam2(CONFIGS[name]);
- * await loadWeights(model, file);
+ * if (!name) throw new Error("It is none of the known models.");
+ * const same = new Sam2(CONFIGS[name]);
+ * await loadWeights(same, file);
  * ```
  */
 export async function loadWeights(

@@ -76,7 +76,7 @@ export interface GenerateOptions {
  *
  * @example All masks of an image, largest first
  * ```ts
- * import { AutomaticMaskGenerator, CONFIGS, FlatParameters, Sam2 } from "./mod.ts";
+ * import { AutomaticMaskGenerator, CONFIGS, FlatParameters, Sam2 } from "sam2";
  *
  * const model = new Sam2({ ...CONFIGS.nano, imageSize: 64 });
  * await FlatParameters.create(model); // random weights; loadWeights() puts others in their place

@@ -126,7 +126,7 @@ function resampleAxis(
  *
  * @example
  * ```ts
- * import { resizePillow } from "./mod.ts";
+ * import { resizePillow } from "sam2";
  *
  * const image = { data: Uint8Array.of(0, 255), width: 2, height: 1 };
  * console.log(resizePillow(image, 4, 1, "bilinear").data); // 0, 64, 191, 255

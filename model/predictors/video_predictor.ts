@@ -34,7 +34,7 @@ export interface RemovedObject {
  *
  * @example Tracking an object from a click
  * ```ts
- * import { arrayFrames, CONFIGS, FlatParameters, Sam2, VideoPredictor } from "./mod.ts";
+ * import { arrayFrames, CONFIGS, FlatParameters, Sam2, VideoPredictor } from "sam2";
  *
  * const model = new Sam2({ ...CONFIGS.nano, imageSize: 64 });
  * await FlatParameters.create(model); // random weights; loadWeights() puts others in their place

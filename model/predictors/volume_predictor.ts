@@ -37,7 +37,7 @@ export interface VolumeLabels {
  *
  * @example An object from a box on the middle slice
  * ```ts
- * import { CONFIGS, FlatParameters, Sam2, VolumePredictor } from "./mod.ts";
+ * import { CONFIGS, FlatParameters, Sam2, VolumePredictor } from "sam2";
  *
  * const model = new Sam2({ ...CONFIGS.nano, imageSize: 64 });
  * await FlatParameters.create(model); // random weights; loadWeights() puts others in their place

@@ -91,7 +91,7 @@ export function promptLogits(decoded: Tensor): Tensor {
  *
  * @example A click, then a second one on the best mask of the first
  * ```ts
- * import { CONFIGS, FlatParameters, ImagePredictor, Sam2 } from "./mod.ts";
+ * import { CONFIGS, FlatParameters, ImagePredictor, Sam2 } from "sam2";
  *
  * const model = new Sam2({ ...CONFIGS.nano, imageSize: 64 });
  * await FlatParameters.create(model); // random weights; loadWeights() puts others in their place

@@ -20,19 +20,18 @@ const HEADER_BYTES = 1 << 16;
  * @throws {UserError} where the folder cannot be read or has no image, two images have one name, or
  * sizes differ.
  *
- * @example Tracking through a folder
+ * @example Three frames
  * ```ts
- * import { CONFIGS, FlatParameters, folderFrames, Sam2, VideoPredictor } from "./mod.ts";
+ * import { encode } from "fast-png";
+ * import { folderFrames } from "sam2";
  *
- * const model = new Sam2(CONFIGS.nano);
- * await FlatParameters.create(model); // random weights; loadWeights() puts others in their place
- * await using frames = await folderFrames("frames");
- * const predictor = new VideoPredictor(model, frames);
- * await predictor.addPointsOrBox(0, 1, { points: [[210, 350]], labels: [1] });
- * for await (const { frame, logits } of predictor.propagate()) {
- *   console.log(frames.nameOf(frame), logits.filter((logit) => logit > 0).length, "pixels");
- * }
- * await predictor.close();
+ * const side = { width: 40, height: 30, channels: 3 } as const;
+ * const png = encode({ ...side, data: new Uint8Array(40 * 30 * 3).fill(99) });
+ * const folder = await Deno.makeTempDir();
+ * for (const name of ["1", "2", "10"]) await Deno.writeFile(`${folder}/${name}.png`, png);
+ *
+ * await using frames = await folderFrames(folder); // for a VideoPredictor
+ * console.log(frames.count, "frames; the last one is", frames.nameOf(2)); // 10
  * ```
  */
 export async function folderFrames(folder: string): Promise<NamedFrames> {

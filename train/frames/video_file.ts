@@ -30,10 +30,13 @@ const NEAR = 32;
  *
  * @example The size of a video
  * ```ts
- * import { videoFrames } from "./mod.ts";
+ * import { videoFrames } from "sam2";
  *
- * await using frames = await videoFrames("video.mp4");
- * console.log(frames.count, "frames of", frames.width, "x", frames.height, "pixels");
+ * const [path] = Deno.args;
+ * if (path) {
+ *   await using frames = await videoFrames(path);
+ *   console.log(frames.count, "frames of", frames.width, "x", frames.height, "pixels");
+ * }
  * ```
  */
 export async function videoFrames(

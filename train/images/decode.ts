@@ -80,16 +80,18 @@ export async function decodeImage(bytes: Uint8Array, name: string): Promise<Deco
  *
  * @throws {UserError} as {@link decodeImage}, and where it cannot be read.
  *
- * @example The image of a predictor
+ * @example A picture from a file
  * ```ts
- * import { CONFIGS, FlatParameters, ImagePredictor, readImage, Sam2 } from "./mod.ts";
+ * import { encode } from "fast-png";
+ * import { readImage } from "sam2";
  *
- * const model = new Sam2(CONFIGS.nano);
- * await FlatParameters.create(model); // random weights; loadWeights() puts others in their place
- * const predictor = new ImagePredictor(model);
- * await predictor.setImage(await readImage("photo.jpg"));
- * const { ious } = await predictor.predict([{ points: [[520, 375]], labels: [1] }]);
- * console.log("predicted overlaps", ious);
+ * const side = { width: 40, height: 30, channels: 3 } as const;
+ * const png = encode({ ...side, data: new Uint8Array(40 * 30 * 3).fill(99) });
+ * const path = await Deno.makeTempFile({ suffix: ".png" });
+ * await Deno.writeFile(path, png);
+ *
+ * const { width, height } = await readImage(path); // for ImagePredictor.setImage()
+ * console.log(width, "x", height, "pixels");
  * ```
  */
 export async function readImage(path: string): Promise<DecodedImage> {
