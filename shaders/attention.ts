@@ -12,6 +12,7 @@ import {
   type Step,
   storage,
 } from "./kernel.ts";
+import { bitsOf } from "./literal.ts";
 import { expand, textOf } from "./template.ts";
 import lanesSource from "./attention_lanes.wgsl" with { type: "text" };
 import tilesSource from "./attention_tiles.wgsl" with { type: "text" };
@@ -81,8 +82,6 @@ function layoutsOf(shape: AttentionShape): Record<string, RowLayout> {
   const [query, key] = [contiguous(shape, shape.queries), contiguous(shape, shape.keys)];
   return { ...shape.layouts ?? { q: query, k: key, v: key }, query, key };
 }
-
-const bitsOf = (value: number) => new Uint32Array(Float32Array.of(value).buffer)[0];
 
 function sizesOf(shape: AttentionShape, pass: Pass, tiles: number, gridWidth: number, unit: 1 | 4) {
   const { queries, keys, dim, batch, heads } = shape;

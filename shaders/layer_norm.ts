@@ -4,6 +4,8 @@ import type { AxisView } from "../engine/shape.ts";
 import type { Epilogue, Lowering } from "./kernel.ts";
 import { lowerLines } from "./lines.ts";
 
+const mean = (total: string) => `${total} * inverse`;
+
 /**
  * in0: x, in1: weight [size], in2: bias [size]; out0: y, out1: mean, out2: reciprocal standard
  * deviation (each [outer, inner]). The variance is taken in a second pass, about the mean.
@@ -14,7 +16,6 @@ export function lowerLayerNorm(
   profile: AdapterProfile,
   epilogue?: Epilogue,
 ): Lowering {
-  const mean = (total: string) => `${total} * ${1 / view.size}`;
   return lowerLines(
     {
       label: "layerNorm",
@@ -23,13 +24,14 @@ export function lowerLayerNorm(
         { name: "weight", kind: "axis" },
         { name: "bias", kind: "axis" },
       ],
+      constants: { inverse: 1 / view.size, epsilon: eps },
       reductions: [
         { name: "mean", kind: "sum", term: "x", finish: mean },
         {
           name: "rstd",
           kind: "sum",
           term: "(x - mean) * (x - mean)",
-          finish: (total) => `inverseSqrt(${mean(total)} + ${eps})`,
+          finish: (total) => `inverseSqrt(${mean(total)} + epsilon)`,
         },
       ],
       result: "(x - mean) * rstd * weight + bias",
@@ -47,7 +49,6 @@ export function lowerLayerNormBackward(
   profile: AdapterProfile,
   epilogue?: Epilogue,
 ): Lowering {
-  const mean = (total: string) => `${total} * ${1 / view.size}`;
   return lowerLines(
     {
       label: "layerNormBackward",
@@ -58,6 +59,7 @@ export function lowerLayerNormBackward(
         { name: "rstd", kind: "line" },
         { name: "g", kind: "element" },
       ],
+      constants: { inverse: 1 / view.size },
       reductions: [
         { name: "first", kind: "sum", term: "g * weight", finish: mean },
         { name: "second", kind: "sum", term: "g * weight * ((x - mean) * rstd)", finish: mean },

@@ -4,7 +4,17 @@
  */
 import type { AdapterProfile } from "../engine/device.ts";
 import type { AxisView } from "../engine/shape.ts";
-import { type Arg, type Epilogue, grid1d, IDENTITY, type Lowering, storage } from "./kernel.ts";
+import {
+  type Arg,
+  declareSizes,
+  type Epilogue,
+  grid1d,
+  IDENTITY,
+  type Lowering,
+  type Sizes,
+  storage,
+} from "./kernel.ts";
+import { bitsOf } from "./literal.ts";
 import { ifFinite, maximum, type Width } from "./nan.ts";
 import { expand } from "./template.ts";
 import single from "./lines_single.wgsl" with { type: "text" };
@@ -33,6 +43,8 @@ export interface LineProgram {
   readonly inputs: readonly LineInput[];
   readonly reductions: readonly LineReduction[];
   readonly result: string;
+  /** Numbers that the WGSL knows by name. They are data: lines of any length share their kernels. */
+  readonly constants?: Readonly<Record<string, number>>;
   /** Outputs after the first: one value a line. */
   readonly lineOutputs?: readonly { readonly name: string; readonly value: string }[];
 }
@@ -67,11 +79,32 @@ function declare(program: LineProgram, types: Record<LineInput["kind"], string>)
   return text;
 }
 
+/** Parameters that both templates take from the program. */
+function programText(program: LineProgram, declared: readonly string[], epilogue: Epilogue) {
+  return {
+    inputs: program.inputs,
+    reductions: program.reductions,
+    result: program.result,
+    lineOutputs: program.lineOutputs ?? [],
+    constants: Object.keys(program.constants ?? {}),
+    declarations: declared.join("\n") + functions(program) + "\n" +
+      epilogue.declarations(declared.length),
+    combine,
+    START,
+    epilogue,
+  };
+}
+
+/** The constants of a program among its kernel's sizes. */
+const constantSizes = ({ constants = {} }: LineProgram): Sizes =>
+  Object.fromEntries(Object.entries(constants).map(([name, value]) => [name, bitsOf(value)]));
+
 function finishLowering(
   program: LineProgram,
   view: AxisView,
   source: string,
   grid: readonly [number, number, number],
+  sizes: Sizes,
 ): Lowering {
   const { outer, size, inner } = view;
   const outputs = 1 + (program.lineOutputs?.length ?? 0);
@@ -81,7 +114,7 @@ function finishLowering(
     "epilogue",
   ];
   const label = `${program.label} ${outer}x${size}x${inner}`;
-  return { steps: [{ kernel: { label, source, grid }, args }] };
+  return { steps: [{ kernel: { label, source, grid, sizes }, args }] };
 }
 
 function lowerSingle(
@@ -96,24 +129,18 @@ function lowerSingle(
   const elements = program.inputs.filter(({ kind }) => kind === "element").length;
   const grid = grid1d(Math.ceil(lines / SINGLE_TEAM), profile.maxGrid);
   const declared = declare(program, { element: T, axis: "f32", line: T });
+  const inner = view.inner / (vector ? 4 : 1);
+  const sizes = { gridWidth: grid[0], lines, inner, size: view.size, ...constantSizes(program) };
+  const named = view.size * elements <= 2 * NAMED;
   const source = expand(single, {
-    ...view,
-    inputs: program.inputs,
-    reductions: program.reductions,
-    result: program.result,
-    lineOutputs: program.lineOutputs ?? [],
-    declarations: declared.join("\n") + functions(program) + "\n" +
-      epilogue.declarations(declared.length),
-    combine,
-    START,
-    epilogue,
+    ...programText(program, declared, epilogue),
+    sizes: declareSizes(sizes),
     vector,
-    lines,
-    named: view.size * elements <= 2 * NAMED,
-    gridX: grid[0],
+    named,
+    size: named ? view.size : 0,
     TEAM: SINGLE_TEAM,
   });
-  return finishLowering(program, view, source, grid);
+  return finishLowering(program, view, source, grid, sizes);
 }
 
 function teamSize(length: number, profile: AdapterProfile): number {
@@ -137,27 +164,19 @@ function lowerTeam(
   const chunks = Math.ceil(length / TEAM);
   const grid = grid1d(lines, profile.maxGrid);
   const declared = declare(program, { element: T, axis: T, line: "f32" });
+  const sizes = { gridWidth: grid[0], lines, length, ...constantSizes(program) };
+  const named = chunks * elements <= NAMED;
   const source = expand(team, {
-    size: view.size,
-    inputs: program.inputs,
-    reductions: program.reductions,
-    result: program.result,
-    lineOutputs: program.lineOutputs ?? [],
-    declarations: declared.join("\n") + functions(program) + "\n" +
-      epilogue.declarations(declared.length),
-    combine,
-    START,
-    epilogue,
+    ...programText(program, declared, epilogue),
+    sizes: declareSizes(sizes),
     vector,
-    lines,
-    spill: grid[0] * grid[1] > lines,
-    gridX: grid[0],
     subgroups: profile.class === "cpu",
-    CHUNKS: chunks,
-    named: chunks * elements <= NAMED,
+    CHUNKS: named ? chunks : 0,
+    ragged: length % TEAM !== 0,
+    named,
     TEAM,
   });
-  return finishLowering(program, view, source, grid);
+  return finishLowering(program, view, source, grid, sizes);
 }
 
 /**

@@ -1,23 +1,27 @@
 // Each invocation reduces one line, or four that lie side by side (`vector`), with elements `inner`
 // apart. `named` keeps the line in variables.
 ${declarations}
+${sizes}
 # const T = vector ? "vec4f" : "f32";
 # const V = vector ? 4 : 1;
-# const INNER = inner / V;
 # const elements = inputs.filter((input) => input.kind === "element");
 # const axes = inputs.filter((input) => input.kind === "axis");
 @compute @workgroup_size(${TEAM})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let line = (group.y * ${gridX}u + group.x) * ${TEAM}u + lane;
-  if (line >= ${lines}u) { return; }
-  let base = (line / ${INNER}u) * ${size * INNER}u + line % ${INNER}u;
+  let line = (group.y * sizes.gridWidth + group.x) * ${TEAM}u + lane;
+  if (line >= sizes.lines) { return; }
+  let inner = sizes.inner;
+  let base = (line / inner) * (sizes.size * inner) + line % inner;
+  # for (const name of constants) {
+  let ${name} = bitcast<f32>(sizes.${name});
+  # }
   # for (const { name } of inputs.filter((input) => input.kind === "line")) {
   let ${name} = ${name}_data[line];
   # }
   # if (named) {
   #   for (let n = 0; n < size; n++) {
   #     for (const { name } of elements) {
-  let ${name}_${n} = ${name}_data[base + ${n * INNER}u];
+  let ${name}_${n} = ${name}_data[base + ${n}u * inner];
   #     }
   #   }
   # }
@@ -31,18 +35,18 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   #       for (const { name } of axes.filter((axis) => reads.includes(axis.name))) {
     let ${name} = ${name}_data[${n}u];
   #       }
-  #       body(`(base + ${n * INNER}u)`);
+  #       body(`(base + ${n}u * inner)`);
   }
   #     }
   #   } else {
-  for (var n = 0u; n < ${size}u; n++) {
+  for (var n = 0u; n < sizes.size; n++) {
   #     for (const { name } of elements) {
-    let ${name} = ${name}_data[base + n * ${INNER}u];
+    let ${name} = ${name}_data[base + n * inner];
   #     }
   #     for (const { name } of axes.filter((axis) => reads.includes(axis.name))) {
     let ${name} = ${name}_data[n];
   #     }
-  #     body(`(base + n * ${INNER}u)`);
+  #     body(`(base + n * inner)`);
   }
   #   }
   # };

@@ -2,33 +2,30 @@
 // one line that lies contiguous in memory, CHUNKS values an invocation. `named` keeps them in variables;
 // else each pass reads the line again.
 ${declarations}
+${sizes}
 # if (!subgroups) {
 var<workgroup> tree: array<f32, ${TEAM}>;
 # }
 # const V = vector ? 4 : 1;
 # const T = vector ? "vec4f" : "f32";
-# const N = size / V;
 # const elements = inputs.filter((input) => input.kind === "element");
 # const axes = inputs.filter((input) => input.kind === "axis");
-# const ragged = N % TEAM !== 0;
 @compute @workgroup_size(${TEAM})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let line = group.y * ${gridX}u + group.x;
-  # if (spill) {
-  if (line >= ${lines}u) { return; }
+  let line = group.y * sizes.gridWidth + group.x;
+  if (line >= sizes.lines) { return; }
+  let length = sizes.length;
+  let base = line * length;
+  # for (const name of constants) {
+  let ${name} = bitcast<f32>(sizes.${name});
   # }
-  let base = line * ${N}u;
   # for (const { name } of inputs.filter((input) => input.kind === "line")) {
   let ${name} = ${name}_data[line];
-  # }
-  # if (!named) {
-  // Not a constant, or the compiler would unroll the loops after all.
-  let count = ${CHUNKS}u + group.z;
   # }
   # if (named) {
   #   for (let c = 0; c < CHUNKS; c++) {
   #     const own = "lane + " + c * TEAM + "u";
-  let n_${c} = ${ragged && c === CHUNKS - 1 ? "min(" + own + ", " + (N - 1) + "u)" : own};
+  let n_${c} = ${ragged && c === CHUNKS - 1 ? "min(" + own + ", length - 1u)" : own};
   #     for (const { name } of elements) {
   let ${name}_${c} = ${name}_data[base + n_${c}];
   #     }
@@ -38,7 +35,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   # const each = (reads, body) => {
   #   const used = axes.filter((axis) => reads.includes(axis.name));
   #   for (let c = 0; named && c < CHUNKS; c++) {
-  #     const guard = ragged && c === CHUNKS - 1 ? `if (lane + ${c * TEAM}u < ${N}u) ` : "";
+  #     const guard = ragged && c === CHUNKS - 1 ? `if (lane + ${c * TEAM}u < length) ` : "";
   ${guard}{
     let n = n_${c};
   #     for (const { name } of elements) {
@@ -51,11 +48,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   }
   #   }
   #   if (!named) {
-  for (var c = 0u; c < count; c++) {
-    let n = lane + c * ${TEAM}u;
-  #     if (ragged) {
-    if (n >= ${N}u) { break; }
-  #     }
+  for (var n = lane; n < length; n += ${TEAM}u) {
   #     for (const { name } of elements) {
     let ${name} = ${name}_data[base + n];
   #     }

@@ -12,3 +12,6 @@ export function f32(value: number): string {
   const text = rounded.toPrecision(9);
   return rounded < 0 ? `f32(${text})` : /[.e]/.test(text) ? `${text}f` : `${text}.0f`;
 }
+
+/** The bits of an f32, for a size that a kernel reads as a float. */
+export const bitsOf = (value: number): number => new Uint32Array(Float32Array.of(value).buffer)[0];
