@@ -4,10 +4,11 @@ import { makePlan, type Plan } from "./compile/plan.ts";
 import { debugLevel, explainPlan } from "./debug.ts";
 import { type AdapterProfile, device, profileFor } from "./device.ts";
 import { DTYPES, type TypedArray } from "./dtype.ts";
-import { UserError } from "./errors.ts";
-import { type PlanMemory, sizeText } from "./memory.ts";
+import { Executable } from "./executable.ts";
+import { guarded } from "./guard.ts";
+import type { PlanMemory } from "./memory.ts";
 import { heavyRules } from "./primitives.ts";
-import { Executable, Runtime } from "./runtime.ts";
+import { Runtime } from "./runtime.ts";
 import type { Storage, Tensor } from "./tensor.ts";
 
 /** Plans that are kept; the one used longest ago goes first. */
@@ -94,23 +95,6 @@ function planOf(rt: Runtime, graph: Graph, reads: number): Plan {
   return plan;
 }
 
-/** Does what makes a plan's buffers and pipelines; throws what the adapter says against it. */
-async function guarded<T>(rt: Runtime, plan: Plan, work: () => T): Promise<T> {
-  const { gpu } = rt.device;
-  gpu.pushErrorScope("validation");
-  gpu.pushErrorScope("out-of-memory");
-  const result = work();
-  const [exhausted, invalid] = [await gpu.popErrorScope(), await gpu.popErrorScope()];
-  if (exhausted) {
-    throw new UserError(
-      `The adapter has no memory left for work that needs ${sizeText(plan.memory.peak)}: ` +
-        exhausted.message,
-    );
-  }
-  if (invalid) throw new Error(invalid.message);
-  return result;
-}
-
 async function executableOf(
   targets: readonly Tensor[],
   reads: number,
@@ -124,7 +108,10 @@ async function executableOf(
   const plan = ahead.get(key) ?? planOf(rt, graph, reads);
   ahead.delete(key);
   rt.requireRoom(plan.memory, kept);
-  const executable = await guarded(rt, plan, () => new Executable(rt, plan));
+  const executable = await guarded(rt, plan, {
+    work: () => new Executable(rt, plan),
+    undo: (made) => made?.destroy(),
+  });
   if (plans.size >= MAX_PLANS) {
     const [oldest, unused] = plans.entries().next().value!;
     unused.destroy();
@@ -148,7 +135,7 @@ export async function reserve({ read = [], write = [] }: Request): Promise<PlanM
   const plan = known ?? planOf(rt, graph, read.length);
   if (!known) ahead.set(key, plan);
   rt.requireRoom(plan.memory, 0);
-  await guarded(rt, plan, () => rt.arenaOf(plan.arenaBytes));
+  await guarded(rt, plan, { work: () => rt.arenaOf(plan.arenaBytes) });
   return plan.memory;
 }
 
@@ -161,6 +148,7 @@ const prepared = new WeakMap<Request, Prepared>();
  */
 export async function submit(request: Request): Promise<() => Promise<TypedArray[]>> {
   const rt = await runtime();
+  if (rt.failure) throw rt.failure;
   const { read = [], write = [], keep = [] } = request;
   const known = prepared.get(request);
   if (known && known.mode === mode() && recent(known.key) === known.executable) {
@@ -176,12 +164,22 @@ export async function submit(request: Request): Promise<() => Promise<TypedArray
     fresh.reduce((sum, t) => sum + size(t), 0),
   );
   if (keep.length === 0) prepared.set(request, { ...found, mode: mode() });
-  const { executable, leaves } = found;
-  const kept = fresh.map((t): Storage => ({
-    buffer: rt.createBuffer(size(t)),
-    offset: 0,
-  }));
-  const finish = executable.run(leaves, [...write.map(([, s]) => s), ...kept], read);
+  const { executable, leaves, key } = found;
+  const start = () => {
+    const kept = fresh.map((t): Storage => ({ buffer: rt.createBuffer(size(t)), offset: 0 }));
+    const finish = executable.run(leaves, [...write.map(([, s]) => s), ...kept], read);
+    return { kept, finish };
+  };
+  const { kept, finish } = executable.proven ? start() : await guarded(rt, executable.plan, {
+    work: start,
+    refused: () => executable.refused(),
+    undo: (started) => {
+      for (const { buffer } of started?.kept ?? []) rt.destroyBuffer(buffer);
+      plans.delete(key);
+      executable.destroy();
+    },
+  });
+  executable.proven = true;
   fresh.forEach((t, i) => t.storage = kept[i]);
   return finish;
 }

@@ -1,9 +1,7 @@
-/** Runs plans on the device: pipelines, bind groups, uploads and readback, all reused between runs. */
+/** The device at work: buffers, pipelines and bind groups, reused between runs, and what went wrong. */
 import type { Kernel } from "../shaders/kernel.ts";
-import type { Plan, Ref } from "./compile/plan.ts";
 import type { Device } from "./device.ts";
 import { UserError } from "./errors.ts";
-import { DTYPES, type TypedArray } from "./dtype.ts";
 import { limitsOf, type MemoryLimits, type PlanMemory, requireMemory } from "./memory.ts";
 import { SizesPool } from "./sizes_pool.ts";
 import type { Storage, Tensor } from "./tensor.ts";
@@ -88,8 +86,7 @@ export class Runtime {
         `WebGPU reports: ${(event as GPUUncapturedErrorEvent).error.message}`,
       );
     });
-    gpu.lost.then(({ reason, message }) => {
-      if (reason === "destroyed") return;
+    gpu.lost.then(({ message }) => {
       this.failure ??= new UserError(`The GPU device "${device.name}" was lost: ${message}`);
     });
   }
@@ -175,6 +172,26 @@ export class Runtime {
     return found;
   }
 
+  /** Forgets the pipelines made after the first `count`: the adapter has refused one of them. */
+  forgetPipelines(count: number): void {
+    for (const key of [...this.pipelines.keys()].slice(count)) this.pipelines.delete(key);
+  }
+
+  /**
+   * What `work` gives.
+   *
+   * @throws what is known to have gone wrong, in place of what adapters say of all that comes after.
+   */
+  async explained<T>(work: Promise<T>): Promise<T> {
+    try {
+      return await work;
+    } catch (error) {
+      // The loss of the device is told of once whoever waits has been told that his work failed.
+      await new Promise((resolve) => setTimeout(resolve));
+      throw this.failure ?? error;
+    }
+  }
+
   /** Number of pipelines compiled so far. */
   get pipelineCount(): number {
     return this.pipelines.size;
@@ -228,148 +245,5 @@ export class Runtime {
     const buffer = this.createBuffer(host.byteLength);
     this.device.gpu.queue.writeBuffer(buffer, 0, host as BufferSource);
     return leaf.storage = { buffer, offset: 0 };
-  }
-}
-
-interface Bound {
-  readonly pipeline: Pipeline;
-  readonly bindings: readonly Ref[];
-  readonly grid: readonly [number, number, number];
-  readonly outside: boolean;
-  readonly sizes: GPUBindGroup | undefined;
-  group: GPUBindGroup | undefined;
-}
-
-/** A plan with its pipelines, ready to run again and again. */
-export class Executable {
-  private readonly steps: Bound[];
-  private arena: GPUBuffer | undefined;
-  private readonly upload: GPUBuffer | undefined;
-  private readonly staged: Uint8Array;
-  private lastOutside: readonly Storage[] = [];
-
-  constructor(private readonly runtime: Runtime, readonly plan: Plan) {
-    this.arena = runtime.arenaOf(plan.arenaBytes);
-    this.upload = plan.uploadBytes > 0 ? runtime.createBuffer(plan.uploadBytes) : undefined;
-    this.staged = new Uint8Array(plan.uploadBytes);
-    this.steps = plan.steps.map(({ kernel, bindings }) => ({
-      pipeline: runtime.pipelineOf(kernel, bindings.length),
-      bindings,
-      grid: kernel.grid,
-      outside: bindings.some((b) => b.kind === "leaf" || b.kind === "target"),
-      sizes: kernel.sizes && runtime.sizes.groupOf(kernel.sizes),
-      group: undefined,
-    }));
-  }
-
-  private windowOf(
-    ref: Ref,
-    leaves: readonly Tensor[],
-    targets: readonly Storage[],
-  ): Storage & { bytes: number } {
-    const { bytes } = ref;
-    if (ref.kind === "arena" || ref.kind === "upload") {
-      const buffer = ref.kind === "arena" ? this.arena! : this.upload!;
-      return { buffer, offset: ref.offset, bytes };
-    }
-    const outside = ref.kind === "target" ? targets[ref.target] : leaves[ref.leaf].storage!;
-    return { ...outside, bytes };
-  }
-
-  private writeUploads(leaves: readonly Tensor[]): void {
-    if (!this.upload) return;
-    for (const { leaf, offset } of this.plan.uploads) {
-      const host = leaves[leaf].host!;
-      this.staged.set(new Uint8Array(host.buffer, host.byteOffset, host.byteLength), offset);
-    }
-    this.runtime.device.gpu.queue.writeBuffer(this.upload, 0, this.staged as BufferSource);
-  }
-
-  /** Takes over the arena that has replaced the one of the run before. */
-  private followArena(): void {
-    const arena = this.runtime.arenaOf(this.plan.arenaBytes);
-    if (arena === this.arena) return;
-    this.arena = arena;
-    for (const step of this.steps) step.group = undefined;
-  }
-
-  /** Frees what only this plan uses. */
-  destroy(): void {
-    if (this.upload) this.runtime.destroyBuffer(this.upload);
-  }
-
-  /** Encodes and submits the plan; the returned function waits for the values read back. */
-  run(
-    leaves: readonly Tensor[],
-    targets: readonly Storage[],
-    reads: readonly Tensor[],
-  ): () => Promise<TypedArray[]> {
-    const { runtime, plan } = this;
-    for (const leaf of leaves) if (leaf.resident && !leaf.storage) runtime.makeResident(leaf);
-    this.writeUploads(leaves);
-    this.followArena();
-    const outside = [...leaves.flatMap((l) => l.storage ?? []), ...targets];
-    const moved = outside.length !== this.lastOutside.length ||
-      outside.some((s, i) =>
-        s.buffer !== this.lastOutside[i].buffer || s.offset !== this.lastOutside[i].offset
-      );
-    this.lastOutside = outside;
-    const encoder = runtime.device.gpu.createCommandEncoder();
-    const pass = runtime.beginPass(encoder, () => plan.steps.map(({ kernel }) => kernel.label));
-    for (const step of this.steps) {
-      if (!step.group || (moved && step.outside)) {
-        const windows = step.bindings.map((ref) => this.windowOf(ref, leaves, targets));
-        step.group = runtime.bindGroup(step.pipeline.layout, windows);
-      }
-      pass.setPipeline(step.pipeline.pipeline);
-      pass.setBindGroup(0, step.group);
-      if (step.sizes) pass.setBindGroup(1, step.sizes);
-      pass.dispatchWorkgroups(...step.grid);
-    }
-    pass.end();
-    runtime.counters.dispatches += this.steps.length;
-    for (const { from, target, bytes } of plan.copies) {
-      const { buffer, offset } = this.windowOf(from, leaves, targets);
-      encoder.copyBufferToBuffer(
-        buffer,
-        offset,
-        targets[target].buffer,
-        targets[target].offset,
-        bytes,
-      );
-    }
-    return this.readBack(encoder, leaves, targets, reads);
-  }
-
-  private readBack(
-    encoder: GPUCommandEncoder,
-    leaves: readonly Tensor[],
-    targets: readonly Storage[],
-    reads: readonly Tensor[],
-  ): () => Promise<TypedArray[]> {
-    const { runtime, plan } = this;
-    const total = plan.results.reduce((n, ref) => n + ref.bytes, 0);
-    const staging = total > 0 ? runtime.takeStaging(total) : undefined;
-    let at = 0;
-    const places = plan.results.map((ref) => {
-      const { buffer, offset, bytes } = this.windowOf(ref, leaves, targets);
-      encoder.copyBufferToBuffer(buffer, offset, staging!, at, bytes);
-      return (at += bytes) - bytes;
-    });
-    runtime.submit(encoder);
-    if (!staging) return () => Promise.resolve([]);
-    return async () => {
-      // Not before the values are asked for: on CPU adapters this call waits for the work itself.
-      await staging.mapAsync(GPUMapMode.READ, 0, total);
-      if (runtime.failure) throw runtime.failure;
-      const bytes = staging.getMappedRange(0, total);
-      const values = reads.map((t, i) => {
-        const info = DTYPES[t.dtype];
-        return info.array(bytes.slice(places[i], places[i] + t.size * info.bytes));
-      });
-      staging.unmap();
-      runtime.releaseStaging(staging);
-      return values;
-    };
   }
 }

@@ -1,6 +1,6 @@
 import { runtime } from "../engine/evaluate.ts";
 import { tensor } from "../engine/mod.ts";
-import { Executable } from "../engine/runtime.ts";
+import { Executable } from "../engine/executable.ts";
 import { declareSizes, type Kernel, type Lowering, storage } from "../shaders/kernel.ts";
 import { deviceFor, runLowering } from "./kernel_harness.ts";
 import { deepStrictEqual as deepEqual, strictEqual as equal } from "node:assert/strict";

@@ -1,5 +1,6 @@
 /** The loop of a run: steps, validations and checkpoints, until the last step or a signal. */
 import { UserError } from "../../engine/errors.ts";
+import { runtime } from "../../engine/evaluate.ts";
 import { type Checkpoint, saveCheckpoint, type ValidationState } from "./checkpoint.ts";
 import type { AnyRunConfig, RunConfig } from "./config.ts";
 import type { MetricsLog } from "./metrics_log.ts";
@@ -45,6 +46,7 @@ export const NO_VALIDATION: ValidationState = { step: 0, best: null };
  * @param validation how far the validations were when the trainer's checkpoint was made.
  * @returns how far they are at the end, and whether all steps are done or a stop was requested.
  * @throws {UserError} where a loss is no longer finite; the checkpoints stay as they were.
+ * @throws what makes a step fail, once what it has left intact is saved.
  */
 export async function train<Config extends AnyRunConfig>(
   context: TrainingContext<Config>,
@@ -54,10 +56,11 @@ export async function train<Config extends AnyRunConfig>(
   const resumedAt = trainer.position;
   const pace = new Pace();
   let saved = resumedAt > 0 ? resumedAt : -1;
+  let stored = resumedAt;
   const save = async () => {
     if (saved === trainer.position) return;
     await saveCheckpoint(context.directory.checkpoint("last"), await snapshot(context, validation));
-    saved = trainer.position;
+    saved = stored = trainer.position;
   };
   for (;;) {
     const { position } = trainer;
@@ -71,11 +74,34 @@ export async function train<Config extends AnyRunConfig>(
     }
     if (last || stop.requested) break;
     if (position > 0 && position % schedule.checkpointEvery === 0) await save();
-    await step(context, pace);
+    try {
+      await step(context, pace);
+    } catch (error) {
+      context.progress.keep();
+      // What stopped the step is the news; that saving failed as well must not take its place.
+      if (position > 0 && await isIntact(trainer, position)) await save().catch(() => {});
+      context.progress.say(failedText(context, position, stored));
+      throw error;
+    }
   }
   context.progress.keep();
   await save();
   return { validation, finished: trainer.position >= steps && !stop.requested };
+}
+
+/** Whether a step that failed has left everything as it was before: halfway, nothing can be trusted. */
+async function isIntact(trainer: LoopTrainer, position: number): Promise<boolean> {
+  return trainer.position === position && (await runtime()).failure === undefined;
+}
+
+function failedText(
+  { directory, config }: TrainingContext<AnyRunConfig>,
+  position: number,
+  stored: number,
+): string {
+  if (stored === 0) return `Step ${position + 1} failed; nothing is saved.`;
+  return `Step ${position + 1} failed; step ${stored} is saved, go on with: ` +
+    `deno task ${config.command ?? "train"} --resume ${directory.path}`;
 }
 
 function validationDue(position: number, steps: number, every: number): boolean {
