@@ -44,7 +44,8 @@ export interface SssConfig {
   readonly teacherWarmup: number;
   /**
    * Least confidence of a pseudo-label; 0 takes all. The 0.95 of UniMatch V2 is for pretrained models:
-   * a nano teacher after 300 steps is as sure of the background alone. SSL4MIS's FixMatch takes 0.8.
+   * a teacher that has seen a few patients is surer of the background than of organs, and with a
+   * threshold its students learn the background from it.
    */
   readonly conf: number;
   /** Weight of the unlabelled loss. */
@@ -111,9 +112,9 @@ export const sssDefaults: SssConfig = {
   coarseLevels: "all",
   labelLoss: "ce+dice",
   unlabelledLoss: "ce+dice",
-  teacherWarmup: 0.5,
-  conf: 0.8,
-  lambda: 1,
+  teacherWarmup: 0.4,
+  conf: 0,
+  lambda: 0.5,
   rampUp: null,
   objectLossWeight: 1,
   unlabelledGrad: "student",
