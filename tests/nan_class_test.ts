@@ -5,6 +5,7 @@ import {
   argmax,
   clamp,
   constant,
+  conv2d,
   cumsum,
   eq,
   erf,
@@ -31,7 +32,7 @@ import {
 import { isNan, isTrue } from "../shaders/nan.ts";
 import { values } from "./close.ts";
 import { SCHEDULES } from "./kernel_harness.ts";
-import { ok, strictEqual as equal } from "node:assert/strict";
+import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
 
 /** NaN with its sign bit set: what processors make of infinity minus infinity. */
 const NEGATIVE_NAN = new Float32Array(Uint32Array.of(0xffc00000).buffer)[0];
@@ -196,6 +197,41 @@ for (const schedule of SCHEDULES) {
       rows.flatMap((row) => softmaxOf(row, false)).map((v) => Math.max(v, 0.25)),
       "softmax",
     );
+  });
+}
+
+/** Positions where a result is NaN. */
+const nans = (x: ArrayLike<number>) => Array.from(x).flatMap((v, i) => Number.isNaN(v) ? [i] : []);
+
+for (const schedule of SCHEDULES) {
+  Deno.test(`sums, products and convolutions keep NaN where it belongs on ${schedule}`, async () => {
+    useSchedule(schedule);
+    try {
+      for (const [m, k, n] of [[5, 7, 3], [33, 17, 36]]) {
+        const data = values(m * k, 1);
+        data[k + 2] = NaN;
+        data[2 * k] = Infinity;
+        const a = tensor(data, [m, k]);
+        const b = tensor(values(k * n, 2).map((v) => v || 1), [k, n]);
+        const image = values(m * n, 3);
+        image[n + 1] = NaN;
+        const weight = tensor(new Float32Array(9).fill(0.5), [1, 1, 3, 3]);
+        const [row, columns, product, convolved] = await readAll([
+          sum(a, [1]),
+          sum(a, [0]),
+          matmul(a, b),
+          conv2d(tensor(image, [1, 1, m, n]), weight, undefined, { padding: 1 }),
+        ]);
+        deepEqual([nans(row), row[2]], [[1], Infinity]);
+        deepEqual([nans(columns), columns[0]], [[2], Infinity]);
+        deepEqual(nans(product), Array.from({ length: n }, (_, j) => n + j));
+        ok(product.slice(2 * n, 3 * n).every((v) => Math.abs(v) === Infinity));
+        const around = [0, 1, 2].flatMap((i) => [0, 1, 2].map((j) => i * n + j));
+        deepEqual(nans(convolved), around);
+      }
+    } finally {
+      useSchedule(undefined);
+    }
   });
 }
 
