@@ -137,6 +137,10 @@ export interface HeavyAttributes {
     readonly masked: boolean;
     readonly maskGradient: boolean;
   };
+  /** x [B, H, W, C]: the largest value of each window. */
+  maxPool: { readonly kernel: number; readonly stride: number };
+  /** Inputs x, g. */
+  maxPoolBackward: { readonly kernel: number; readonly stride: number };
   /** e^x over its sum, along the middle of the view. */
   softmax: AxisView;
   /** Logarithm of the softmax along the middle of the view. */

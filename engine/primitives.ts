@@ -10,6 +10,7 @@ import { indexAddRule } from "./ops/index_add.ts";
 import { layerNormRules } from "./ops/layer_norm.ts";
 import { matmulRule } from "./ops/matmul.ts";
 import { movementGradients } from "./ops/movement.ts";
+import { poolRules } from "./ops/pool.ts";
 import { reduceGradients } from "./ops/reduce.ts";
 import { resampleRule } from "./ops/resample.ts";
 import { softmaxRules } from "./ops/softmax.ts";
@@ -26,6 +27,7 @@ export const heavyRules: HeavyRules = {
   indexAdd: indexAddRule,
   ...dfeRules,
   ...attentionRules,
+  ...poolRules,
   ...softmaxRules,
   ...layerNormRules,
 };

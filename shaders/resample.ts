@@ -1,13 +1,15 @@
 /** Banded resampling along an axis: interpolation and its gradient. */
 import type { AdapterProfile } from "../engine/device.ts";
 import type { AxisView } from "../engine/shape.ts";
-import { type Epilogue, grid1d, IDENTITY, type Lowering, storage } from "./kernel.ts";
+import { declareSizes, type Epilogue, grid1d, IDENTITY, type Lowering, storage } from "./kernel.ts";
 import { expand } from "./template.ts";
 import source from "./resample.wgsl" with { type: "text" };
 
 const TEAM = 64;
 /** Lines that share the table's loads where an invocation would read one value at a time. */
 const SHARED_LINES = 4;
+/** Taps up to which each number of them has a kernel of its own, without a loop. */
+const UNROLLED = 4;
 
 /** A view with the number of outputs along the axis and the weights of each. */
 export type ResampleView = AxisView & { readonly length: number; readonly taps: number };
@@ -25,7 +27,7 @@ export function lowerResample(
   const V = view.inner % 4 === 0 ? 4 : 1;
   const T = V === 4 ? "vec4f" : "f32";
   const inner = view.inner / V;
-  const ROWS = view.inner === 1 ? Math.min(SHARED_LINES, outer) : 1;
+  const ROWS = view.inner === 1 && outer >= SHARED_LINES ? SHARED_LINES : 1;
   const count = Math.ceil(outer / ROWS) * length * inner;
   const grid = grid1d(Math.ceil(count / TEAM), profile.maxGrid);
   const declarations = [
@@ -35,15 +37,17 @@ export function lowerResample(
     storage(3, "out", T),
     epilogue.declarations(4),
   ].join("\n");
+  const sizes = { gridWidth: grid[0], count, outer, size, inner, length, taps };
   const text = expand(source, {
-    ...{ outer, size, length, taps, inner, V, T, ROWS, TEAM, count, declarations, epilogue },
+    ...{ V, T, ROWS, TEAM, declarations, epilogue },
+    sizes: declareSizes(sizes),
+    unrolled: taps <= UNROLLED ? taps : 0,
     ragged: outer % ROWS !== 0,
-    gridX: grid[0],
   });
   const label = `resample ${outer}x${size}x${view.inner} to ${length}, ${taps} taps`;
   return {
     steps: [{
-      kernel: { label, source: text, grid },
+      kernel: { label, source: text, grid, sizes },
       args: ["in0", "in1", "in2", "out0", "epilogue"],
     }],
   };

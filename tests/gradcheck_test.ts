@@ -32,6 +32,7 @@ import {
   lt,
   matmul,
   maximum,
+  maxPool2d,
   minimum,
   mul,
   neg,
@@ -93,6 +94,15 @@ const indices = (n: number, below: number) =>
 const masked = (n: number) =>
   constant(Float32Array.from({ length: 2 * n }, (_, i) => i % 3), [2, n]);
 
+/** 0, 4, 8 and 12 in each square of four neighbours, wherever it begins. */
+function squares([, , height, width]: readonly number[]): Tensor {
+  const at = (i: number) => 2 * (Math.floor(i / width) % 2) + i % width % 2;
+  return constant(Float32Array.from({ length: height * width }, (_, i) => 4 * at(i)), [
+    height,
+    width,
+  ]);
+}
+
 const asBits = (x: Tensor) => cast(abs(x), "u32");
 
 /** One entry for each primitive: the compiler reports one that is missing. */
@@ -102,6 +112,7 @@ const CHECKS: { readonly [P in Primitive]: Check } = {
   iota: { reason: "a source" },
   output: { reason: "a part of attention, attentionBackward, layerNorm and layerNormBackward" },
   attentionBackward: { reason: "the gradient of attention" },
+  maxPoolBackward: { reason: "the gradient of maxPool" },
   softmaxBackward: { reason: "the gradient of softmax" },
   logSoftmaxBackward: { reason: "the gradient of logSoftmax" },
   layerNormBackward: { reason: "the gradient of layerNorm" },
@@ -209,6 +220,13 @@ const CHECKS: { readonly [P in Primitive]: Check } = {
         { shape: [1, 1, n, n + 2] },
       ],
       f: (q, k, v, mask) => scaledDotProductAttention(q, k, v, { mask }),
+    }),
+  },
+  maxPool: {
+    differences: (n) => ({
+      inputs: [{ shape: [1, 2, n + 1, 4] }],
+      // Far from each other, so that no small step changes which one is the largest.
+      f: (x) => maxPool2d(add(x, squares(x.shape)), { kernel: 2, stride: 1 }),
     }),
   },
   softmax: unary((x) => softmax(x, 1)),

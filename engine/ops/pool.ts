@@ -1,31 +1,67 @@
-/** Max pooling, composed of strided slices. */
+/** Max pooling. */
+import {
+  lowerMaxPool,
+  lowerMaxPoolBackward,
+  type PoolShape,
+  windowsIn,
+} from "../../shaders/max_pool.ts";
+import type { HeavyRule, InputView } from "../rule.ts";
 import { show } from "../shape.ts";
-import type { Tensor } from "../tensor.ts";
-import { lt, where } from "./elementwise.ts";
-import { slice } from "./movement.ts";
+import { node, type Tensor } from "../tensor.ts";
+import { permute } from "./movement.ts";
+import { noSecondDerivative } from "./second_derivative.ts";
 
 /**
  * Largest value of each kernel-sized window of [B, C, H, W], without padding; windows that would pass
  * the edge are left out. At ties the first place in row-major order gets the gradient, as in PyTorch.
  *
  * @throws {RangeError} where the kernel is larger than the map.
+ * @throws {TypeError} where x is not f32.
  */
 export function maxPool2d(
   x: Tensor,
   { kernel, stride = kernel }: { kernel: number; stride?: number },
 ): Tensor {
-  const [, , height, width] = x.shape;
+  const [batch, channels, height, width] = x.shape;
   if (x.rank !== 4 || kernel > height || kernel > width) {
     throw new RangeError(`maxPool2d: kernel ${kernel} does not fit ${show(x.shape)}.`);
   }
-  const taps = (size: number) => (Math.floor((size - kernel) / stride)) * stride + 1;
-  let best: Tensor | undefined;
-  for (let i = 0; i < kernel; i++) {
-    const row = slice(x, 2, i, i + taps(height), stride);
-    for (let j = 0; j < kernel; j++) {
-      const value = slice(row, 3, j, j + taps(width), stride);
-      best = best ? where(lt(best, value), value, best) : value;
-    }
-  }
-  return best!;
+  if (x.dtype !== "f32") throw new TypeError(`maxPool2d: x is ${x.dtype}, not f32.`);
+  const [rows, columns] = [height, width].map((size) => windowsIn(size, kernel, stride));
+  // The primitive has channels last, as the maps of transformers have: there, nothing moves at all.
+  const map = permute(x, [0, 2, 3, 1]);
+  const pooled = node("maxPool", { kernel, stride }, [map], [batch, rows, columns, channels]);
+  return permute(pooled, [0, 3, 1, 2]);
 }
+
+function shapeOf(
+  x: Tensor,
+  { kernel, stride }: { kernel: number; stride: number },
+  { first, strides: [image, row, column] }: InputView,
+): PoolShape {
+  const [images, rows, columns, channels] = x.shape;
+  return { images, rows, columns, channels, kernel, stride, first, strides: [image, row, column] };
+}
+
+/** Rules of the forward and backward primitives. */
+export const poolRules: {
+  maxPool: HeavyRule<"maxPool">;
+  maxPoolBackward: HeavyRule<"maxPoolBackward">;
+} = {
+  maxPool: {
+    epilogue: true,
+    strided: 1,
+    gradient: ({ inputs: [x], attributes }, g) => [
+      node("maxPoolBackward", attributes, [x, g], x.shape),
+    ],
+    lower: ({ inputs: [x], attributes }, profile, epilogue, [view]) =>
+      lowerMaxPool(shapeOf(x, attributes, view), profile, epilogue),
+  },
+  maxPoolBackward: {
+    epilogue: true,
+    strided: 1,
+    gradient: noSecondDerivative("maxPool2d"),
+    lower: ({ inputs: [x], attributes }, profile, epilogue, [view]) =>
+      lowerMaxPoolBackward(shapeOf(x, attributes, view), profile, epilogue),
+  },
+};
