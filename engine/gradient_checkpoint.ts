@@ -11,7 +11,7 @@ import { commonSegment, type GraphSegment, inSegment, Tensor } from "./tensor.ts
  *
  * @example
  * ```ts
- * import { checkpoint, gradients, matmul, mean, readAll, square, tanh, tensor } from "./mod.ts";
+ * import { checkpoint, gradients, matmul, mean, readAll, square, tanh, tensor } from "sam2";
  *
  * const w = tensor([0.5, -0.2, 0.1, 0.3], [2, 2]);
  * const layer = (x: typeof w) => tanh(matmul(tanh(matmul(x, w)), w));

@@ -19,9 +19,8 @@ interface Sums {
  *
  * @example
  * ```ts
- * import { gradients, mean, square, submit, tensor } from "../mod.ts";
- * import { Linear } from "../nn/mod.ts";
- * import { AdamW, FlatParameters, GradientAccumulator } from "./mod.ts";
+ * import { AdamW, FlatParameters, GradientAccumulator, Linear } from "sam2";
+ * import { gradients, mean, square, submit, tensor } from "sam2";
  *
  * const layer = new Linear(2, 1);
  * const flat = await FlatParameters.create(layer);
