@@ -135,7 +135,13 @@ export type {
   TwoWayTransformer,
 } from "./sam2/two_way_transformer.ts";
 export type { Trace } from "./sam2/trace.ts";
-export type { ClassMasks, DrawnMemories, ObjectPrompts, SssParts } from "./sss/sss_model.ts";
+export type {
+  ClassMasks,
+  CoarseOptions,
+  DrawnMemories,
+  ObjectPrompts,
+  SssParts,
+} from "./sss/sss_model.ts";
 export type { Dfe, DfeOptions, PositionMlp } from "./sss/dfe.ts";
 export type { CoarseHead } from "./sss/coarse_head.ts";
 export type { GateSet } from "./sss/pcsw/gates.ts";
