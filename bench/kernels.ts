@@ -6,7 +6,7 @@ import { takeInventory, type Work, type Workload } from "./inventory.ts";
 import { partsOf } from "./parts.ts";
 import { boundMs, type Peaks, peakWorks } from "./peak.ts";
 import { Replay, SharedMemory, type Window } from "./replay.ts";
-import type { Row } from "./report.ts";
+import { type Row, timedRow } from "./report.ts";
 import { stepWorkload } from "./steps.ts";
 
 /** Which kernels to measure, and how long. */
@@ -136,17 +136,11 @@ function rowOf({ work, counts }: Counted, { first, steady, rounds }: Timing, pea
   const { name, shape, pass, schedule, flops, bytes } = work;
   const bound = boundMs(work, peaks);
   return {
-    group: "kernels",
-    name,
-    shape,
-    pass,
-    ms: steady.ms,
-    cpu_ms: steady.cpuMs,
+    ...timedRow({ group: "kernels", name, shape, pass }, steady),
     gflops: flops > 0 ? flops / steady.ms / 1e6 : null,
     gbps: bytes / steady.ms / 1e6,
     share: bound / steady.ms,
     schedule,
-    peers: {},
     details: {
       compile_ms: Math.max(0, first.ms - steady.ms),
       rounds,

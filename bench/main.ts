@@ -7,6 +7,7 @@ import type { Peaks } from "./peak.ts";
 import { benchPeers, peerColumns } from "./peers.ts";
 import { type Column, COMMON, detail, rounded, type Row, table, writeReport } from "./report.ts";
 import { runStep } from "./step_command.ts";
+import { runTracking } from "./tracking_command.ts";
 
 /** What one part gives. */
 interface Outcome {
@@ -26,6 +27,8 @@ async function outcomeOf({ group, options }: Job): Promise<Outcome> {
       const { skipped, ...found } = await benchModel(options);
       return { ...found, notes: skipped };
     }
+    case "tracking":
+      return { ...await runTracking(options), notes: [] };
     case "step":
       return { ...await runStep(options), notes: [] };
     case "peers":
@@ -38,12 +41,22 @@ const megabytes = (name: string, title: string): Column => ({
   text: ({ details }) => typeof details[name] === "number" ? `${rounded(details[name] / 1e6)}` : "",
 });
 
+const percentage = (title: string, name: string): Column => ({
+  title,
+  text: ({ details }) => {
+    const share = details[name];
+    return typeof share === "number" ? `${(100 * share).toFixed(1)} %` : "";
+  },
+});
+
 /** Columns after the common ones. Those without content are not shown. */
 function columnsOf(rows: readonly Row[]): Column[] {
   return [
     ...COMMON,
     detail("host ms", "host_ms"),
+    detail("load ms", "load_ms"),
     detail("compile ms", "compile_ms"),
+    detail("compute ms", "compute_ms"),
     detail("first ms", "first_ms"),
     detail("over steady ms", "over_steady_ms"),
     megabytes("gpu_bytes", "GPU MB"),
@@ -55,6 +68,10 @@ function columnsOf(rows: readonly Row[]): Column[] {
     detail("submits", "submits"),
     detail("new buffers", "buffers_created"),
     detail("new bind groups", "bind_groups_created"),
+    percentage("of embedding", "of_embedding"),
+    detail("x 1 object", "of_one_object"),
+    detail("FLOP ratio", "flop_ratio"),
+    percentage("of separate runs", "of_separate_runs"),
     ...peerColumns(rows),
     { title: "schedule", text: (r) => r.schedule ?? "", left: true },
   ];

@@ -8,7 +8,7 @@ import { median, submitted, type Timed, timeInRounds } from "./clock.ts";
 import { type Inventory, takeInventory } from "./inventory.ts";
 import { type Part, type PartName, partsOf } from "./parts.ts";
 import { type Peaks, peakWorks } from "./peak.ts";
-import type { Row } from "./report.ts";
+import { type Row, timedRow } from "./report.ts";
 
 /** What to measure. */
 export interface ModelOptions {
@@ -120,17 +120,9 @@ async function measure(parts: readonly Part[], rounds: number): Promise<ModelRow
     const { first, steady, rounds } = timings[i + 2];
     const gflops = inventory.flops / steady.ms / 1e6;
     return {
-      group: "model",
-      name: part.name,
-      shape: part.shape,
-      pass,
-      ms: steady.ms,
-      cpu_ms: steady.cpuMs,
+      ...timedRow({ group: "model", name: part.name, shape: part.shape, pass }, steady),
       gflops,
-      gbps: null,
       share: gflops / peaks.gflops,
-      schedule: null,
-      peers: {},
       details: {
         gpu_bytes: gpuBytes,
         arena_bytes: inventory.plan.arenaBytes,

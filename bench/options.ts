@@ -9,11 +9,13 @@ import { configNamed, CONFIGURATIONS, type PartName, PARTS } from "./parts.ts";
 import { PEER_PARTS, type PeerPart } from "./peer_models.ts";
 import type { PeerOptions } from "./peers.ts";
 import type { StepCommandOptions } from "./step_command.ts";
+import type { TrackingCommandOptions } from "./tracking_command.ts";
 
 /** One part of the benchmark to run. */
 export type Job =
   | { readonly group: "kernels"; readonly options: KernelOptions }
   | { readonly group: "model"; readonly options: ModelOptions }
+  | { readonly group: "tracking"; readonly options: TrackingCommandOptions }
   | { readonly group: "step"; readonly options: StepCommandOptions }
   | { readonly group: "peers"; readonly options: PeerOptions };
 
@@ -64,6 +66,10 @@ function sizeList(text: string): number[] {
   });
 }
 
+function countList(text: string): number[] {
+  return text.split(",").map(wholeNumber(1));
+}
+
 /** A command with the options that all parts have. */
 const program = (part: string, summary: string, rounds: number) =>
   cli(`bench${part && ` ${part}`}`, summary)
@@ -95,21 +101,34 @@ function model(args: readonly string[]): Request | undefined {
     .option("--size <pixels>", "sides of the images, as in 256,512", sizeList)
     .option("--part <names>", `some of ${PARTS.join(", ")}`, listOf(PARTS), [...PARTS])
     .option("--batch <n>", "images at once", wholeNumber(1), 1)
-    .option("--gradient-checkpointing", "compute values anew for gradients: less memory", false);
+    .option("--gradient-checkpointing", "compute values anew for gradients: less memory", false)
+    .option(
+      "--tracking",
+      "instead of parts, an image and its prompts, and frames with objects",
+      false,
+    )
+    .option("--objects <numbers>", "of --tracking: objects at once", countList, [1, 5, 20])
+    .option("--cold", "of --tracking: also the first mask of a new process", false);
   const flags = parseOptions<
     Shared & Pick<ModelOptions, "batch" | "gradientCheckpointing"> & {
       config?: string[];
       size?: number[];
       part: PartName[];
+      tracking: boolean;
+      objects: number[];
+      cold: boolean;
     }
   >(command, args);
   if (!flags) return undefined;
   const { config = ["nano", "sam2.1_hiera_t"], size, part: parts, batch, rounds } = flags;
-  const { gradientCheckpointing } = flags;
+  const { gradientCheckpointing, tracking, objects, cold } = flags;
   const models = config.map((name) => ({
     config: name,
     sizes: size ?? [name === "nano" ? SIZE.nano : SIZE.other],
   }));
+  if (tracking) {
+    return request(flags, { group: "tracking", options: { models, objects, cold, rounds } });
+  }
   return request(flags, {
     group: "model",
     options: { models, parts, batch, rounds, gradientCheckpointing },

@@ -8,7 +8,7 @@ import { CASES, engineCase, titleOf } from "./peer_cases.ts";
 import { modelCases, type PeerPart } from "./peer_models.ts";
 import { type PeerCommand, PeerProcess, PEERS } from "./peer_process.ts";
 import { difference, digest, type PeerCase, type PeerModel } from "./peers/protocol.ts";
-import { type Column, rounded, type Row } from "./report.ts";
+import { type Column, rounded, type Row, timedRow } from "./report.ts";
 
 /** What to measure, and in whose company. */
 export interface PeerOptions {
@@ -132,16 +132,10 @@ function rowOf(
     [`${peer}_cpu_ms`, cpuMs] as const,
   ]);
   return {
-    group: "peers",
-    name,
-    shape,
-    pass,
-    ms: steady.ms,
-    cpu_ms: steady.cpuMs,
+    ...timedRow({ group: "peers", name, shape, pass }, steady),
     gflops: flops > 0 ? flops / steady.ms / 1e6 : null,
     gbps: bytes > 0 ? bytes / steady.ms / 1e6 : null,
     share: boundMs({ flops, bytes }, peaks) / steady.ms,
-    schedule: null,
     peers: Object.fromEntries(others.map(([peer, { ms }]) => [peer, amount / ms / 1e6])),
     details: { rounds, ...Object.fromEntries(details) },
   };

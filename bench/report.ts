@@ -1,5 +1,6 @@
 /** Results of benchmarks: their form as JSON, and as a table. */
 import { writeFileAtomically } from "../engine/atomic_file.ts";
+import type { Sample } from "./clock.ts";
 
 /** One measured piece of work. The names are those of the JSON form. */
 export interface Row {
@@ -25,6 +26,27 @@ export interface Row {
   readonly peers: Readonly<Record<string, number>>;
   /** Further figures; names end in their unit. */
   readonly details: Readonly<Record<string, number | string | boolean>>;
+}
+
+/** A row with its times and nothing else that was measured. */
+export function timedRow(
+  { group, name, shape, pass }: Pick<Row, "group" | "name" | "shape" | "pass">,
+  { ms, cpuMs }: Sample,
+): Row {
+  return {
+    group,
+    name,
+    shape,
+    pass,
+    ms,
+    cpu_ms: cpuMs,
+    gflops: null,
+    gbps: null,
+    share: null,
+    schedule: null,
+    peers: {},
+    details: {},
+  };
 }
 
 /** A whole run of a benchmark. */

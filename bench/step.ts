@@ -8,7 +8,7 @@ import { type Method, Trainer } from "../train/trainer.ts";
 import { median, type Sample, stopwatch, submitted, type Timed, timeInRounds } from "./clock.ts";
 import { takeInventory } from "./inventory.ts";
 import { type Peaks, peakWorks } from "./peak.ts";
-import type { Row } from "./report.ts";
+import { type Row, timedRow } from "./report.ts";
 import { buildStep, stepModels, type StepOptions, stepResults } from "./steps.ts";
 import { perRun, type Seen, Watch } from "./watch.ts";
 
@@ -113,20 +113,8 @@ async function makePieces(rt: Runtime, options: StepOptions): Promise<Pieces> {
 const minus = (a: Sample, b: Sample): Sample => ({ ms: a.ms - b.ms, cpuMs: a.cpuMs - b.cpuMs });
 
 /** A row of the step's table without details. */
-function rowOf(base: Pick<Row, "name" | "shape">, pass: string, { ms, cpuMs }: Sample): Row {
-  return {
-    group: "step",
-    ...base,
-    pass,
-    ms,
-    cpu_ms: cpuMs,
-    gflops: null,
-    gbps: null,
-    share: null,
-    schedule: null,
-    peers: {},
-    details: {},
-  };
+function rowOf(base: Pick<Row, "name" | "shape">, pass: string, time: Sample): Row {
+  return timedRow({ group: "step", ...base, pass }, time);
 }
 
 function withRate(row: Row, flops: number, peaks: Peaks): Row {

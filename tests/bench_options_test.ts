@@ -23,6 +23,15 @@ Deno.test("parseRequest() gives each part its options when they are set", () => 
     { config: "sam2.1_hiera_t", sizes: [64, 96] },
     { config: "tiny", sizes: [64, 96] },
   ]);
+  const [tracking] =
+    parseRequest("model --tracking --config tiny --objects 1,3 --cold".split(" "))!.jobs;
+  deepEqual(tracking, {
+    group: "tracking",
+    options: {
+      models: [{ config: "tiny", sizes: [256] }],
+      ...{ objects: [1, 3], cold: true, rounds: 5 },
+    },
+  });
   const step = job("step", "--method fixmatch --size 32 --batch 2 --cold").options;
   const batches = { batch: 2, unlabelledBatch: 2 };
   deepEqual(step, { methods: ["fixmatch"], size: 32, ...batches, rounds: 7, cold: true });

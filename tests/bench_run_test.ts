@@ -15,6 +15,7 @@ import type { PeerCase } from "../bench/peers/protocol.ts";
 import type { Report, Row } from "../bench/report.ts";
 import { benchStep } from "../bench/step.ts";
 import { stepWorkload } from "../bench/steps.ts";
+import { benchTracking } from "../bench/tracking.ts";
 import { constant, conv2d, gradients, matmul, runtime, softmax, sum } from "../engine/mod.ts";
 import { activeProfile } from "../engine/evaluate.ts";
 
@@ -74,6 +75,24 @@ function check(row: Row, group: string): void {
   ok(row.ms > 0 && row.cpu_ms >= 0, `${row.name} took ${row.ms} ms`);
   ok(row.gflops === null || row.gflops > 0);
 }
+
+Deno.test("benchTracking() sets prompts beside the image, and several objects beside one", async () => {
+  const bytes = (await runtime()).counters.liveBytes;
+  const options = { config: "tiny", size: 32, objects: [1, 3], rounds: 1 };
+  const { rows, peaks } = await benchTracking(options);
+  ok(peaks.gflops > 0);
+  for (const row of rows) check(row, "model");
+  const [image, prompt, one, three] = rows;
+  equal(prompt.details.of_embedding, prompt.ms / image.ms);
+  deepEqual([one.shape, three.shape], ["1 object", "3 objects"]);
+  ok(Number(three.details.gpu_bytes) > Number(one.details.gpu_bytes));
+  // The image is encoded once, so three objects are less than three times the work.
+  const ratio = Number(three.details.flops) / Number(one.details.flops);
+  ok(ratio > 1 && ratio < 3, `${ratio}`);
+  equal(three.details.flop_ratio, ratio);
+  equal(three.details.of_separate_runs, three.ms / one.ms / 3);
+  ok((await runtime()).counters.liveBytes < bytes + 64e6);
+});
 
 Deno.test("measureKernels() gives rates and shares when kernels of a plan are replayed", async () => {
   const rt = await runtime();
