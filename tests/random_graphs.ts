@@ -66,6 +66,8 @@ export interface RandomGraph {
 }
 
 const SIZES = [1, 2, 3, 4, 5, 8, 17, 33];
+/** Sizes of last dimensions: whole vectors, or not. */
+const LAST = [1, 3, 4, 8, 8, 12, 17, 33];
 const MOST = 1200;
 
 /** Functions of one tensor that stay within float32 for any values. */
@@ -123,7 +125,11 @@ class Builder {
 
   private shape(): number[] {
     for (;;) {
-      const shape = Array.from({ length: this.random.integer(5) }, () => this.choose(SIZES));
+      const rank = this.random.integer(5);
+      const shape = Array.from(
+        { length: rank },
+        (_, d) => this.choose(d === rank - 1 ? LAST : SIZES),
+      );
       if (numel(shape) <= MOST) return shape;
     }
   }
@@ -173,7 +179,7 @@ class Builder {
       () => pad(x, x.shape.map(() => [this.random.integer(3), this.random.integer(4)]), 0.5),
       () => pad(x, x.shape.map((_, i) => i === d ? [1, 3] : [0, 0])),
       () => slice(x, d, this.random.integer(size), size, 1 + this.random.integer(3)),
-      () => slice(x, d, 0, 1 + this.random.integer(size)),
+      ...new Array<() => Tensor>(4).fill(() => this.vectors(x)),
       () => expand(reshape(x, [1, ...x.shape]), [this.choose([2, 3]), ...x.shape]),
       () => cat([x, neg(x), this.leaf(x.shape)], d),
       () => cat([slice(x, d, 0, 1), x], d),
@@ -184,6 +190,14 @@ class Builder {
       },
     ];
     return this.choose(kinds)();
+  }
+
+  /** A piece of the last dimension that vectors can hold, wherever it begins. */
+  private vectors(x: Tensor): Tensor {
+    const size = x.shape[x.rank - 1];
+    const length = Math.max(1, size - size % 4 - (size % 4 === 0 ? 4 : 0));
+    const start = this.random.integer(size - length + 1);
+    return slice(x, x.rank - 1, start, start + length);
   }
 
   private reduction(x: Tensor): Tensor {

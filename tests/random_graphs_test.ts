@@ -140,7 +140,7 @@ Deno.test("gradients() of random graphs agree with differences in float64", () =
     // At a kink or a jump both sides differ, and gradients are what convention says.
     const sides = [(here - below) / STEP, (above - here) / STEP];
     const scale = 1 + Math.abs(here) + Math.max(...sides.map(Math.abs));
-    if (Math.abs(sides[0] - sides[1]) > 1e-3 * scale) continue;
+    if (Math.abs(sides[0] - sides[1]) > 1e-5 * scale) continue;
     const slope = interpret(one.gradient).reduce(
       (sum, { value }, k) => sum + value.reduce((s, v, i) => s + v * directions[k][i], 0),
       0,
