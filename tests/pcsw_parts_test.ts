@@ -242,5 +242,5 @@ Deno.test("unlabelledWeight() rises to its limit when training goes on", () => {
   ok(Math.abs(unlabelledWeight(config, 0) - 2 * Math.exp(-5)) < 1e-15);
   strictEqual(unlabelledWeight(config, 149), unlabelledWeight(config, 0));
   strictEqual(unlabelledWeight(config, 200 * 150), 2);
-  strictEqual(unlabelledWeight(sssConfig(), 0), 1);
+  strictEqual(unlabelledWeight(sssConfig({ lambda: 0.7 }), 0), 0.7);
 });
