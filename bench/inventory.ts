@@ -57,8 +57,8 @@ interface Lowered {
 function recording(into: Lowered[]): HeavyRules {
   const wrap = (rule: HeavyRule<"matmul">): HeavyRule<"matmul"> => ({
     ...rule,
-    lower: (node, profile, epilogue, views) => {
-      const lowering = rule.lower(node, profile, epilogue, views);
+    lower: (node, ...context) => {
+      const lowering = rule.lower(node, ...context);
       into.push({ node, lowering });
       return lowering;
     },

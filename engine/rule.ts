@@ -1,5 +1,5 @@
 /** What each primitive brings along: its gradient and, where it has kernels of its own, how it runs. */
-import type { Epilogue, Lowering } from "../shaders/kernel.ts";
+import type { Companion, Epilogue, Lowering } from "../shaders/kernel.ts";
 import type { AdapterProfile } from "./device.ts";
 import type { DType } from "./dtype.ts";
 import type { Attributes, HeavyAttributes, Primitive } from "./attributes.ts";
@@ -38,17 +38,21 @@ export interface HeavyRule<P extends keyof HeavyAttributes> {
   readonly epilogue: boolean;
   /** How many inputs, from the first on, the kernels read by strides (of 1 in the last dimension). */
   readonly strided?: number;
+  /** Whether the kernels for CPU adapters can sum a transposed first input over its rows. */
+  readonly sumsLeft?: boolean;
   /** Outputs after the first (which has the node's shape and type). */
   extraOutputs?(node: NodeOf<P>): readonly OutputSpec[];
   /**
    * The kernels for an adapter. `node.inputs` are read for shapes and types only.
    *
    * @param views where the elements of the {@link strided} inputs lie.
+   * @param companion the sum to compute on the way, if {@link sumsLeft} allows one.
    */
   lower(
     node: NodeOf<P>,
     profile: AdapterProfile,
     epilogue: Epilogue,
     views: readonly InputView[],
+    companion?: Companion,
   ): Lowering;
 }

@@ -18,8 +18,17 @@ export interface Kernel {
 /** Named numbers of a kernel, in the order of its uniform buffer. */
 export type Sizes = Readonly<Record<string, number>>;
 
-/** `in0`, `in1`… inputs; `out0`… outputs; `tmp0`… scratch; `epilogue` expands to its inputs, last. */
-export type Arg = `in${number}` | `out${number}` | `tmp${number}` | "epilogue";
+/**
+ * `in0`, `in1`… inputs; `out0`… outputs; `tmp0`… scratch; `epilogue` expands to its inputs, last.
+ * `companion` is the output of a {@link Companion}, whose epilogue's inputs come after all others.
+ */
+export type Arg =
+  | `in${number}`
+  | `out${number}`
+  | `tmp${number}`
+  | "epilogue"
+  | "companion"
+  | "companionEpilogue";
 
 /** A dispatch of a kernel on its arguments, in binding order. */
 export interface Step {
@@ -55,6 +64,12 @@ export interface Epilogue {
     width: 1 | 4,
     known?: readonly Coordinate[],
   ): { statements: string; value: string };
+}
+
+/** A sum that kernels compute on the way, of what they read anyway. */
+export interface Companion {
+  /** What its store makes of it. */
+  readonly epilogue: Epilogue;
 }
 
 /** A coordinate of an output: `code` is a WGSL `u32` expression of `index / stride % size`. */

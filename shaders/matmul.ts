@@ -1,6 +1,6 @@
 /** The matmul kernels. */
 import type { AdapterProfile } from "../engine/device.ts";
-import { type Epilogue, IDENTITY, type Lowering } from "./kernel.ts";
+import { type Companion, type Epilogue, IDENTITY, type Lowering } from "./kernel.ts";
 import { lowerProduct } from "./matmul_product.ts";
 
 /** a [batchA, m, k] (or [batchA, k, m]) times b [batchB, k, n] (or [batchB, n, k]). */
@@ -19,12 +19,14 @@ export interface MatmulShape {
  * Kernels of C[max(batchA, batchB), m, n] = a b: inputs a and b, output C. The epilogue sees flat
  * indices of C.
  *
+ * @param companion the sums of a over k, [m], which kernels for CPU adapters make on the way.
  * @throws {RangeError} where the batches do not agree.
  */
 export function lowerMatmul(
   shape: MatmulShape,
   profile: AdapterProfile,
   epilogue: Epilogue = IDENTITY,
+  companion?: Companion,
 ): Lowering {
   const { batchA, batchB, k, n, transA, transB } = shape;
   if (batchA !== batchB && batchA !== 1 && batchB !== 1) {
@@ -60,5 +62,7 @@ export function lowerMatmul(
     },
     profile,
     epilogue,
+    0,
+    companion,
   );
 }

@@ -1,6 +1,8 @@
 /** Products on CPU adapters: specialisation of `matmul_cpu.wgsl`. */
 import type { AdapterProfile } from "../engine/device.ts";
 import {
+  type Arg,
+  type Companion,
   declareSizes,
   type Epilogue,
   grid1d,
@@ -9,10 +11,17 @@ import {
   type Step,
   storage,
 } from "./kernel.ts";
-import { type Factor, leftCode, rightCode } from "./matmul_cpu_loads.ts";
+import {
+  type Factor,
+  leftCode,
+  leftSums,
+  NO_SUMS,
+  rightCode,
+  rightSums,
+} from "./matmul_cpu_loads.ts";
 import { type CpuTile, factors, type LeftForm, leftForm, wideStores } from "./matmul_cpu_tile.ts";
 import { type Operand, type Parts, type Product, vectorLoads } from "./matmul_operand.ts";
-import { storeFunction } from "./matmul_store.ts";
+import { storeFunction, sumFunction } from "./matmul_store.ts";
 import { expand, textOf } from "./template.ts";
 import source from "./matmul_cpu.wgsl" with { type: "text" };
 
@@ -98,6 +107,11 @@ function storeCode(tile: CpuTile, wide: boolean) {
   };
 }
 
+/** Sums of the product's left factor over k, and where they go (parts of k one after another). */
+export interface LeftSums extends Companion {
+  readonly out: Arg;
+}
+
 /** The dispatch that computes the product (or its parts, one after another) with `tile`. */
 export function cpuProduct(
   product: Product,
@@ -105,6 +119,7 @@ export function cpuProduct(
   parts: Parts,
   profile: AdapterProfile,
   epilogue: Epilogue,
+  sums?: LeftSums,
 ): Step {
   const { k } = product;
   const { m, n, lhs, rhs } = factors(product, tile.swapped);
@@ -128,7 +143,9 @@ export function cpuProduct(
     ...rhsBase.sizes,
     ...placement.sizes,
   };
-  const stored = storeFunction(epilogue, 2, wide ? 4 : 1, [
+  const result = sums ? 3 : 2;
+  const summed = sums ? sumFunction(sums.epilogue, 2, result + 1, product.m) : "";
+  const stored = storeFunction(epilogue, result, wide ? 4 : 1, [
     { stride: 1, size: product.n, code: "x" },
     { stride: product.n, size: product.m, code: "y" },
   ]);
@@ -139,7 +156,8 @@ export function cpuProduct(
     left,
     right,
     wide,
-    stored,
+    stored: `${summed}${stored}`,
+    sums: sums !== undefined,
     plain: epilogue === IDENTITY,
     sizes: declareSizes(sizes),
     decode: [...placement.decode, ...base],
@@ -153,7 +171,9 @@ export function cpuProduct(
       grid: placement.grid,
       sizes,
     },
-    args: [lhs.arg, rhs.arg, product.out, "epilogue"],
+    args: sums
+      ? [lhs.arg, rhs.arg, sums.out, product.out, "epilogue", "companionEpilogue"]
+      : [lhs.arg, rhs.arg, product.out, "epilogue"],
   };
 }
 
@@ -166,13 +186,16 @@ interface Text {
   /** Whether four neighbours of the result are stored at once. */
   readonly wide: boolean;
   readonly stored: string;
+  /** Whether the product's left factor is summed over k. */
+  readonly sums: boolean;
   /** Whether what is stored is the sum itself. */
   readonly plain: boolean;
   readonly sizes: string;
   readonly decode: readonly string[];
 }
 
-function write({ tile, form, left, right, wide, stored, plain, sizes, decode }: Text): string {
+function write(text: Text): string {
+  const { tile, form, left, right, wide, stored, plain, sizes, decode } = text;
   const type = (factor: Factor) => factor.vector ? "vec4f" : "f32";
   const stores = tile.rows * tile.quads * (wide ? 1 : 4);
   return expand(source, {
@@ -185,6 +208,7 @@ function write({ tile, form, left, right, wide, stored, plain, sizes, decode }: 
     decode,
     lhs: leftCode(left, form, tile),
     rhs: rightCode(right, tile),
+    sums: !text.sums ? NO_SUMS : tile.swapped ? rightSums(tile) : leftSums(left, form, tile),
     storeRows: wide && tile.swapped ? 4 : 1,
     storeLoop: stores > 32 || (stores > 4 && !plain),
     store: storeCode(tile, wide),

@@ -28,6 +28,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
 # for (const r of rows) for (const j of columns) {
   var c${r}_${j} = vec4f();
 # }
+# for (const statement of sums.start) {
+  ${statement}
+# }
   for (var k = kFirst; k < kEnd; k += ${KU}u) {
 # for (const load of lhs.loads) {
     ${load}
@@ -35,6 +38,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
 # for (let q0 = 0; q0 < KU; q0 += 4) {
 #   for (const load of rhs.loads[q0 / 4]) {
     ${load}
+#   }
+#   for (const statement of sums.turn(q0)) {
+    ${statement}
 #   }
 #   for (let r0 = 0; r0 < MR; r0 += 4) for (let q = q0; q < q0 + 4; q++) {
 #     for (const r of rows.slice(r0, r0 + 4)) {
@@ -47,6 +53,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
 #   }
 # }
   }
+# for (const statement of sums.finish) {
+  ${statement}
+# }
 # for (const j of columns) {
   {
     let column = col + ${4 * L * j}u;

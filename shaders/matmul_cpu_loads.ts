@@ -144,3 +144,75 @@ export function rightCode(factor: Factor, tile: CpuTile): RightCode {
   blocks[0].unshift(...addresses.turn());
   return { setup: addresses.setup("rhsFirst", "0u", "col"), loads: blocks };
 }
+
+/** Sums over k of the rows of one factor. */
+export interface SumCode {
+  readonly start: string[];
+  /** Adds what the loads of a turn before its block at `q0` have left. */
+  readonly turn: (q0: number) => string[];
+  readonly finish: string[];
+}
+
+/** No sums. */
+export const NO_SUMS: SumCode = { start: [], turn: () => [], finish: [] };
+
+/** Sums of the left factor's rows: each lane adds up its own loads, then lanes of equal rows join. */
+export function leftSums(factor: Factor, form: LeftForm, tile: CpuTile): SumCode {
+  const { rows, unit, sharing } = tile;
+  const depth = leftDepth(form, rows, sharing);
+  const perLoad = form === "outer" ? 4 : 1;
+  const across = Math.min(rows / perLoad, sharing);
+  const loads = Array.from({ length: rows / perLoad / across }, (_, g) => g);
+  const steps: number[] = [];
+  for (let step = across; step < sharing; step *= 2) steps.push(step);
+  const zero = factor.vector ? "vec4f()" : "0.0";
+  const added = (g: number) =>
+    Array.from({ length: unit / depth }, (_, h) => `sum${g} += a${h}_${g};`);
+  const join = (g: number) =>
+    steps.map((step) => `sum${g} += subgroupShuffleXor(sum${g}, ${step}u);`);
+  const values = (g: number) =>
+    form === "k"
+      ? [`(sum${g}.x + sum${g}.y) + (sum${g}.z + sum${g}.w)`]
+      : form === "outer"
+      ? [0, 1, 2, 3].map((e) => `sum${g}[${e}]`)
+      : [`sum${g}`];
+  const stores = (g: number) =>
+    values(g).map((value, e) => {
+      const at = `row + lane * ${perLoad}u + ${g * across * perLoad + e}u`;
+      return `  if (${at} < m) { putSum(slice * m + ${at}, ${value}); }`;
+    });
+  return {
+    start: loads.map((g) => `var sum${g} = ${zero};`),
+    turn: (q0) => q0 === 0 ? loads.flatMap(added) : [],
+    finish: [
+      ...loads.flatMap(join),
+      `if (colTile == 0u && lane < ${across}u) {`,
+      ...loads.flatMap(stores),
+      "}",
+    ],
+  };
+}
+
+/** Sums of the right factor's columns, each lane its own. */
+export function rightSums(tile: CpuTile): SumCode {
+  const columns = Array.from({ length: tile.quads }, (_, j) => j);
+  const four = [0, 1, 2, 3];
+  return {
+    start: columns.map((j) => `var sum${j} = vec4f();`),
+    turn: (q0) =>
+      columns.map((j) => {
+        const [a, b, c, d] = four.map((q) => `b${q0 + q}_${j}`);
+        return `sum${j} += (${a} + ${b}) + (${c} + ${d});`;
+      }),
+    finish: [
+      "if (rowTile == 0u) {",
+      ...columns.flatMap((j) =>
+        four.map((e) => {
+          const at = `col + ${4 * tile.lanes * j + e}u`;
+          return `  if (${at} < n) { putSum(slice * n + ${at}, sum${j}[${e}]); }`;
+        })
+      ),
+      "}",
+    ],
+  };
+}

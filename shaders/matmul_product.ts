@@ -6,6 +6,7 @@
 import type { AdapterProfile } from "../engine/device.ts";
 import {
   type Arg,
+  type Companion,
   declareSizes,
   type Epilogue,
   grid1d,
@@ -14,7 +15,7 @@ import {
   type Step,
   storage,
 } from "./kernel.ts";
-import { cpuProduct } from "./matmul_cpu.ts";
+import { cpuProduct, type LeftSums } from "./matmul_cpu.ts";
 import { type CpuTile, cpuTile } from "./matmul_cpu_tile.ts";
 import { gpuProduct, type GpuTile, gpuTile } from "./matmul_gpu.ts";
 import type { Parts, Product } from "./matmul_operand.ts";
@@ -44,24 +45,29 @@ function cut(product: Product, tileCount: number, unit: number, profile: Adapter
  * The dispatches of a product.
  *
  * @param firstScratch index of the first scratch buffer that the lowering may use.
+ * @param companion sums of the left factor over k, of an only batch: on CPU adapters alone.
  */
 export function lowerProduct(
   product: Product,
   profile: AdapterProfile,
   epilogue: Epilogue,
   firstScratch = 0,
+  companion?: Companion,
 ): Lowering {
   const { batch, reduce, m, n } = product;
   const tile: CpuTile | GpuTile = profile.class === "cpu"
     ? cpuTile(product, profile)
     : gpuTile(product, profile);
   const parts = cut(product, tile.count, tile.unit, profile);
-  const generate = (target: Product, last: Epilogue): Step =>
+  const generate = (target: Product, last: Epilogue, sums?: LeftSums): Step =>
     tile.class === "cpu"
-      ? cpuProduct(target, tile, parts, profile, last)
+      ? cpuProduct(target, tile, parts, profile, last, sums)
       : gpuProduct(target, tile, parts, profile, last);
   const terms = parts.count * reduce;
-  if (terms === 1) return { steps: [generate(product, epilogue)] };
+  if (terms === 1) {
+    const sums = companion && { ...companion, out: "companion" } as const;
+    return { steps: [generate(product, epilogue, sums)] };
+  }
   const bytes = parts.count * batch * m * n * 4;
   if (bytes > profile.maxBindingBytes) {
     throw new RangeError(
@@ -71,23 +77,35 @@ export function lowerProduct(
   }
   const partial: Arg = `tmp${firstScratch}`;
   const size = (batch / reduce) * m * n;
+  const { label } = product;
+  const rows: Arg = `tmp${firstScratch + 1}`;
+  const sums = companion && { epilogue: IDENTITY, out: rows };
   return {
-    scratch: [bytes],
+    scratch: companion ? [bytes, terms * m * 4] : [bytes],
     steps: [
-      withoutEpilogue(generate({ ...product, out: partial }, IDENTITY)),
-      sumParts(
-        { label: product.label, partial, out: product.out, terms, size, columns: n },
-        profile,
-        epilogue,
-      ),
+      withoutEpilogue(generate({ ...product, out: partial }, IDENTITY, sums)),
+      sumParts({ label, partial, out: product.out, terms, size, columns: n }, profile, epilogue),
+      ...companion
+        ? [companionSum({ label, partial: rows, terms, size: m }, profile, companion)]
+        : [],
     ],
   };
+}
+
+/** The dispatch that adds up the parts of a companion's sums. */
+export function companionSum(
+  sums: Omit<PartialSums, "out">,
+  profile: AdapterProfile,
+  { epilogue }: Companion,
+): Step {
+  const step = sumParts({ ...sums, out: "companion" }, profile, epilogue);
+  return { ...step, args: [sums.partial, "companion", "companionEpilogue"] };
 }
 
 /** A step whose kernel stores plain values, and so binds nothing of the epilogue. */
 const withoutEpilogue = (step: Step): Step => ({
   ...step,
-  args: step.args.filter((arg) => arg !== "epilogue"),
+  args: step.args.filter((arg) => arg !== "epilogue" && arg !== "companionEpilogue"),
 });
 
 /** Results of `size` elements that stand `terms` times, one after another, in `partial`. */

@@ -24,6 +24,23 @@ fn put(${parameters.join(", ")}) {
 }`;
 }
 
+/** As {@link storeFunction}, but of a companion's result: declares `companion` and `putSum(index, value)`. */
+export function sumFunction(
+  epilogue: Epilogue,
+  binding: number,
+  firstEpilogueBinding: number,
+  size: number,
+): string {
+  const known = [{ stride: 1, size, code: "index" }];
+  const done = epilogue.apply("index", "value", 1, known);
+  return `${storage(binding, "companion")}
+${epilogue.declarations(firstEpilogueBinding)}
+fn putSum(index: u32, value: f32) {
+  ${done.statements}
+  companion[index] = ${done.value};
+}`;
+}
+
 /** Workgroups numbered in one sequence, whatever the adapter's limit for a grid dimension is. */
 export interface Tiles {
   readonly grid: [number, number, number];

@@ -17,7 +17,10 @@ export function deviceFor(name: string): Promise<Device> {
 
 type Data = Float32Array | Int32Array | Uint32Array;
 
-/** Runs `lowering`; returns the outputs, whose lengths (in 4-byte elements) are given. */
+/**
+ * Runs `lowering`; returns the outputs, whose lengths (in 4-byte elements) are given: the companion's
+ * is the last.
+ */
 export async function runLowering(
   device: Device,
   lowering: Lowering,
@@ -42,6 +45,10 @@ export async function runLowering(
   const resolve = (arg: Arg): GPUBuffer[] =>
     arg === "epilogue"
       ? buffers.epilogue
+      : arg === "companionEpilogue"
+      ? []
+      : arg === "companion"
+      ? buffers.out.slice(-1)
       : [buffers[arg.replace(/\d+/, "")][Number(arg.match(/\d+/)![0])]];
   const pages: GPUBuffer[] = [];
   const sizes = new SizesPool(gpu, (size, usage) => {

@@ -1,3 +1,4 @@
+import { IDENTITY } from "../shaders/kernel.ts";
 import { lowerMatmul, type MatmulShape } from "../shaders/matmul.ts";
 import { close, values } from "./close.ts";
 import { SCALE_AND_ADD } from "./epilogues.ts";
@@ -122,6 +123,38 @@ for (const schedule of SCHEDULES) {
     ok(lowering.steps[0].kernel.grid[1] > 1);
     const [out] = await runLowering(device, lowering, [a, b], [7 * s.m * s.n]);
     close(out, reference(s, a, b), 2e-5, lowering.steps[0].kernel.label);
+  });
+}
+
+/** Sizes whose tiles are tall, flat, swapped and cut, with vector and scalar loads. */
+const SUMMED: readonly Size[] = [
+  [1, 1, 70, 40, 36],
+  [1, 1, 5, 33, 130],
+  [1, 1, 3, 40, 64],
+  [1, 1, 200, 17, 3],
+  [1, 1, 33, 4099, 36],
+];
+
+for (const schedule of ["cpu", "cpu-nosubgroup"] as const) {
+  Deno.test(`lowerMatmul() sums its left factor on the way on ${schedule}`, async () => {
+    const device = await deviceFor(schedule);
+    for (const size of SUMMED) {
+      const s = shape(size, true);
+      const [a, b] = operands(s);
+      const extra = values(s.m * s.n, 3);
+      const companion = { epilogue: IDENTITY };
+      const lowering = lowerMatmul(s, device.profile, SCALE_AND_ADD, companion);
+      const [out, sums] = await runLowering(device, lowering, [a, b], [s.m * s.n, s.m], [extra]);
+      const { label } = lowering.steps[0].kernel;
+      const expected = reference(s, a, b).map((value, i) => 2 * value + extra[i]);
+      close(out, expected, 2e-4, label);
+      const rows = Array.from({ length: s.m }, (_, row) => {
+        let total = 0;
+        for (let k = 0; k < s.k; k++) total += a[k * s.m + row];
+        return total;
+      });
+      close(sums, rows, 2e-4, `${label}, sums`);
+    }
   });
 }
 

@@ -70,13 +70,19 @@ export class Emitter {
     this.helpers = helpers;
   }
 
-  /**
-   * The statements that `result` depends on (coordinates are named before it is known who needs them),
-   * and the result: names are numbered anew, so that what was not needed leaves no trace.
-   */
+  /** {@link codesFor} one result. */
   codeFor(result: Value): { code: string; value: Value } {
+    const { code, values: [value] } = this.codesFor([result]);
+    return { code, value };
+  }
+
+  /**
+   * The statements that `results` depend on (coordinates are named before it is known who needs them),
+   * and the results: names are numbered anew, so that what was not needed leaves no trace.
+   */
+  codesFor(results: readonly Value[]): { code: string; values: Value[] } {
     const kept: string[] = [];
-    const needed = new Set(result.code.match(/\w+/g));
+    const needed = new Set(results.flatMap(({ code }) => code.match(/\w+/g) ?? []));
     for (const statement of this.statements.toReversed()) {
       const [, name, code] = statement.match(/^let (\w+) = (.*)$/s)!;
       if (!needed.has(name)) continue;
@@ -92,7 +98,7 @@ export class Emitter {
       });
     return {
       code: renumber(kept.toReversed().join("\n  ")),
-      value: { ...result, code: renumber(result.code) },
+      values: results.map((result) => ({ ...result, code: renumber(result.code) })),
     };
   }
 

@@ -1,6 +1,7 @@
 /** Decides which nodes get buffers and kernels, and which are folded into the kernels that read them. */
 import type { Primitive } from "../attributes.ts";
 import { worthwhile } from "./epilogue_worth.ts";
+import { pairSums, positionOf } from "./companions.ts";
 import type { Graph, GraphNode } from "./graph.ts";
 import { plainView, type View, viewOf } from "./views.ts";
 
@@ -23,6 +24,8 @@ export interface Root {
   readonly contexts: Map<GraphNode, { same: number; moved: number }>;
   /** The elementwise root that is computed in this root's store. */
   epilogue: Root | undefined;
+  /** The sum that this root's kernels compute on the way. */
+  companion: Root | undefined;
 }
 
 const MOVEMENT = new Set<Primitive>([
@@ -122,6 +125,8 @@ export interface Abilities {
   readonly takesEpilogue: (op: Primitive) => boolean;
   /** How many inputs of a primitive, from the first on, its kernels read by strides. */
   readonly strided: (op: Primitive) => number;
+  /** Tells which primitives' kernels can sum their transposed left factor on the way. */
+  readonly sumsLeft: (op: Primitive) => boolean;
   /** Whether compiling takes long: epilogues that occur seldom then stay apart. */
   readonly frugal: boolean;
   /** Without it each node has a kernel of its own, but for constants and renamed shapes. */
@@ -140,7 +145,7 @@ function viewsOf(n: GraphNode, strided: number): View[] {
 /** Chooses the roots of `graph`, in the order in which they run. */
 export function fuse(
   graph: Graph,
-  { maxBindings, takesEpilogue, strided, frugal, fusion }: Abilities,
+  { maxBindings, takesEpilogue, strided, sumsLeft, frugal, fusion }: Abilities,
 ): Root[] {
   const limit = Math.min(maxBindings, 16) - 2;
   const roots: Root[] = [];
@@ -156,6 +161,7 @@ export function fuse(
       inlined: 0,
       contexts: new Map(),
       epilogue: undefined,
+      companion: undefined,
     };
     roots.push(root);
     return root;
@@ -216,6 +222,7 @@ export function fuse(
   }
   if (fusion) attachEpilogues(graph, roots, uses, demanded, takesEpilogue);
   if (frugal) detachRare(roots);
+  if (fusion) pairSums(roots, maxBindings, sumsLeft);
   return inRunOrder(roots);
 }
 
@@ -294,9 +301,9 @@ function onlyExtrasDemand(graph: Graph, roots: readonly Root[], h: GraphNode): b
   return roots.every(({ views }) => views.every(({ base }) => strip(base) !== h));
 }
 
-/** Drops roots that became epilogues; the rest in the order in which their results are complete. */
+/** Drops roots that others compute; the rest in the order in which their results are complete. */
 function inRunOrder(roots: Root[]): Root[] {
-  const absorbed = new Set(roots.flatMap((r) => r.epilogue ? [r.epilogue] : []));
-  const at = (r: Root) => (r.epilogue ?? r).node.index;
-  return roots.filter((r) => !absorbed.has(r)).sort((a, b) => at(a) - at(b) || a.part - b.part);
+  const absorbed = new Set(roots.flatMap((r) => [r.epilogue, r.companion]));
+  return roots.filter((r) => !absorbed.has(r))
+    .sort((a, b) => positionOf(a) - positionOf(b) || a.part - b.part);
 }

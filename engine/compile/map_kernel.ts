@@ -172,7 +172,10 @@ ${entry()}
   return { kernel: { label, source, grid, sizes }, leaves: bindings.leaves };
 }
 
-const MARK = "//@epilogue ";
+/** What epilogues of one kernel are told apart by. */
+type Role = "epilogue" | "companion";
+
+const markOf = (role: Role) => `//@${role} `;
 
 /** An epilogue in the making: kernels place its mark and calls, {@link finish} writes its code. */
 export interface PendingEpilogue {
@@ -183,8 +186,19 @@ export interface PendingEpilogue {
   finish(kernel: Kernel): Kernel;
 }
 
-/** Folds the elementwise root `root` into the store of `host`, whose value it starts from. */
-export function epilogueOf(root: Root | undefined, host: GraphNode): PendingEpilogue {
+/**
+ * Folds the elementwise root `root` into the store of `host`, whose value it starts from.
+ *
+ * @param before the epilogue whose bindings come first in kernels that have both; it is to be finished
+ * after this one, which is a companion's.
+ */
+export function epilogueOf(
+  root: Root | undefined,
+  host: GraphNode,
+  before?: PendingEpilogue,
+): PendingEpilogue {
+  const role = before ? "companion" : "epilogue";
+  const mark = markOf(role);
   if (!root) return { epilogue: IDENTITY, leaves: [], finish: (kernel) => kernel };
   const bindings = new Bindings(0);
   const given = new Map([[host, { code: "acc", wide: false }]]);
@@ -192,22 +206,24 @@ export function epilogueOf(root: Root | undefined, host: GraphNode): PendingEpil
     .value(root.node, flatIndex(root.node, "f", 1));
   const variants = new Map<string, Variant>();
   const epilogue: Epilogue = {
-    declarations: (first) => `${MARK}${first}\n`,
+    declarations: (first) => `${mark}${first}\n`,
     apply: (index, value, width, known = []) => {
       const key = [width, ...known.map(({ stride, size }) => `${stride}:${size}`)].join();
-      const name = variants.get(key)?.name ?? `epilogue_${variants.size}`;
+      const name = variants.get(key)?.name ?? `${role}_${variants.size}`;
       variants.set(key, { name, width, known });
       const args = [index, value, ...known.map(({ code }) => code)];
       return { statements: "", value: `${name}(${args.join(", ")})` };
     },
   };
   const finish = (kernel: Kernel): Kernel => {
-    const at = kernel.source.indexOf(MARK);
+    const at = kernel.source.indexOf(mark);
     if (at < 0) return kernel;
-    const first = parseInt(kernel.source.slice(at + MARK.length));
+    const first = parseInt(kernel.source.slice(at + mark.length));
+    const both = before && kernel.source.includes(markOf("epilogue"));
     const called = [...variants.values()].filter(({ name }) => kernel.source.includes(`${name}(`));
-    const text = functionsOf(root, host, first, called);
-    return { ...kernel, source: completed(kernel.source, `${MARK}${first}\n`, text) };
+    const skipped = both ? before.leaves.length : 0;
+    const text = functionsOf(root, host, first + skipped, called, role);
+    return { ...kernel, source: completed(kernel.source, `${mark}${first}\n`, text) };
   };
   return { epilogue, leaves: bindings.leaves, finish };
 }
@@ -242,6 +258,7 @@ function functionsOf(
   host: GraphNode,
   first: number,
   variants: readonly Variant[],
+  role: Role,
 ): string {
   const emit = (width: 1 | 4, forced: Map<GraphNode, Access>) => {
     const bindings = new Bindings(first);
@@ -266,13 +283,13 @@ function functionsOf(
   const wide = variants.every(({ width }) => width === 4);
   const { accesses, result } = withAccesses(wide ? [4, 1] : [1], emit);
   const parts = [result.bindings.declare(accesses), helperSource(result.helpers)];
-  return renamed([...parts, ...result.functions].join("\n") + "\n", result.helpers);
+  return renamed([...parts, ...result.functions].join("\n") + "\n", result.helpers, role);
 }
 
 /** `text` with names of its own for the helpers: the kernel that it becomes part of may have the same. */
-function renamed(text: string, helpers: ReadonlySet<string>): string {
+function renamed(text: string, helpers: ReadonlySet<string>, role: Role): string {
   const names = [...helpers].map((name) => new RegExp(`\\b${name}\\b`, "g"));
-  return names.reduce((result, name) => result.replace(name, "epilogue_$&"), text);
+  return names.reduce((result, name) => result.replace(name, `${role}_$&`), text);
 }
 
 /** WGSL of a variant whose `code` is emitted for `width` values; four may be done one by one. */

@@ -77,6 +77,10 @@ interface Work {
   readonly inputs: readonly GraphNode[];
   readonly epilogueLeaves: readonly GraphNode[];
   readonly outputs: readonly OutputSpec[];
+  /** The sum that the kernels compute on the way. */
+  readonly companion?:
+    | { readonly owner: GraphNode; readonly leaves: readonly GraphNode[] }
+    | undefined;
 }
 
 function lowerRoot(root: Root, rules: HeavyRules, profile: AdapterProfile): Work {
@@ -89,37 +93,44 @@ function lowerRoot(root: Root, rules: HeavyRules, profile: AdapterProfile): Work
     return { root, owner, lowering, inputs: leaves, epilogueLeaves: [], outputs: specs };
   }
   const pending = epilogueOf(root.epilogue, root.node);
+  const beside = root.companion;
+  const besides = beside && epilogueOf(beside.epilogue, beside.node, pending);
   const finish = (lowering: Lowering): Lowering => ({
     ...lowering,
-    steps: lowering.steps.map((s) => ({ ...s, kernel: pending.finish(s.kernel) })),
+    steps: lowering.steps.map((s) => ({
+      ...s,
+      kernel: pending.finish(besides?.finish(s.kernel) ?? s.kernel),
+    })),
   });
+  const shared = {
+    root,
+    owner,
+    epilogueLeaves: pending.leaves,
+    companion: beside &&
+      { owner: beside.epilogue?.node ?? beside.node, leaves: besides?.leaves ?? [] },
+  };
   if (root.kind === "reduce") {
-    const { lowering, leaves } = reduceLowering(root, profile, pending.epilogue);
-    const done = finish(lowering);
-    return {
-      root,
-      owner,
-      lowering: done,
-      inputs: leaves,
-      epilogueLeaves: pending.leaves,
-      outputs: specs,
-    };
+    const { lowering, leaves } = reduceLowering(root, profile, pending.epilogue, besides);
+    return { ...shared, lowering: finish(lowering), inputs: leaves, outputs: specs };
   }
   const rule = rules[root.node.op as keyof HeavyRules] as unknown as HeavyRule<
     keyof HeavyAttributes
   >;
   const tensor = root.node.tensor as Parameters<typeof rule.lower>[0];
-  const lowering = finish(rule.lower(tensor, profile, pending.epilogue, root.views));
-  const outputs = [...specs, ...(rule.extraOutputs?.(tensor) ?? [])];
   return {
-    root,
-    owner,
-    lowering,
+    ...shared,
+    lowering: finish(rule.lower(tensor, profile, pending.epilogue, root.views, besides)),
     inputs: root.views.map(({ base }) => base),
-    epilogueLeaves: pending.leaves,
-    outputs,
+    outputs: [...specs, ...(rule.extraOutputs?.(tensor) ?? [])],
   };
 }
+
+/** All nodes whose buffers a root's kernels read. */
+const readBy = ({ inputs, epilogueLeaves, companion }: Work) => [
+  ...inputs,
+  ...epilogueLeaves,
+  ...companion?.leaves ?? [],
+];
 
 /** Key of a buffer: a node, and which of its outputs. */
 const keyOf = (n: GraphNode): string => {
@@ -280,7 +291,7 @@ export interface PlanRequest {
 function lastUses(work: readonly Work[], graph: Graph): Map<string, number> {
   const last = new Map<string, number>();
   work.forEach((w, i) => {
-    for (const n of [...w.inputs, ...w.epilogueLeaves]) last.set(keyOf(n), i);
+    for (const n of readBy(w)) last.set(keyOf(n), i);
   });
   for (const t of graph.targets) last.set(keyOf(t), Infinity);
   return last;
@@ -306,6 +317,7 @@ export function makePlan(request: PlanRequest): Plan {
     maxBindings: profile.maxBindings,
     takesEpilogue: (op) => op === "sum" || op === "amax" || ruleOf(op)?.epilogue === true,
     strided: (op) => ruleOf(op)?.strided ?? 0,
+    sumsLeft: (op) => profile.class === "cpu" && ruleOf(op)?.sumsLeft === true,
     frugal: profile.class === "cpu",
     fusion,
   });
@@ -323,17 +335,22 @@ export function makePlan(request: PlanRequest): Plan {
     if (written.indexOf(key) === written.lastIndexOf(key)) targetOf.set(key, i);
   });
   work.forEach((w, at) => {
-    const outputs = w.outputs.map((spec, index): Ref => {
-      const key = index === 0 ? `${w.owner.index}:0` : `${w.root.node.index}:${index}`;
-      if (memory.has(key)) return memory.refOf(w.owner);
+    const place = (key: string, spec: OutputSpec): Ref => {
       const target = targetOf.get(key);
       if (target === undefined) return memory.allocate(key, spec, w.root.node.op);
       direct.add(target);
       return memory.direct(key, spec, w.root.node.op, target);
+    };
+    const outputs = w.outputs.map((spec, index): Ref => {
+      const key = index === 0 ? `${w.owner.index}:0` : `${w.root.node.index}:${index}`;
+      return memory.has(key) ? memory.refOf(w.owner) : place(key, spec);
     });
+    const beside = w.companion && place(keyOf(w.companion.owner), w.companion.owner);
     const scratch = (w.lowering.scratch ?? []).map((bytes) => memory.scratch(w.root.node, bytes));
     const resolve = (arg: Arg): Ref[] => {
       if (arg === "epilogue") return w.epilogueLeaves.map((n) => memory.refOf(n));
+      if (arg === "companionEpilogue") return w.companion!.leaves.map((n) => memory.refOf(n));
+      if (arg === "companion") return [beside!];
       const index = Number(arg.slice(3));
       if (arg.startsWith("out")) return [outputs[Number(arg.slice(3))]];
       if (arg.startsWith("tmp")) return [scratch[index].ref];
@@ -343,7 +360,8 @@ export function makePlan(request: PlanRequest): Plan {
       steps.push({ kernel, bindings: args.flatMap(resolve) });
     }
     for (const stay of scratch) memory.release(stay);
-    const keys = new Set([...w.inputs, ...w.epilogueLeaves].map(keyOf));
+    const keys = new Set(readBy(w).map(keyOf));
+    if (w.companion) keys.add(keyOf(w.companion.owner));
     w.outputs.forEach((_, index) =>
       keys.add(`${(index === 0 ? w.owner : w.root.node).index}:${index}`)
     );

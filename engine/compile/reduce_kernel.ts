@@ -2,6 +2,8 @@
 import type { AdapterProfile } from "../device.ts";
 import { numel, type Shape, show, stridesOf } from "../shape.ts";
 import {
+  type Arg,
+  type Companion,
   type Epilogue,
   grid1d,
   type Kernel,
@@ -9,7 +11,7 @@ import {
   type Step,
   storage,
 } from "../../shaders/kernel.ts";
-import { sumParts } from "../../shaders/matmul_product.ts";
+import { companionSum, sumParts } from "../../shaders/matmul_product.ts";
 import { Emitter, helperSource, type Index, type Value, widen } from "./emit.ts";
 import { keepsOrder, type Root } from "./fuse.ts";
 import type { GraphNode } from "./graph.ts";
@@ -33,10 +35,12 @@ interface Layout {
 
 function layoutOf(root: Root): Layout {
   const input = root.node.inputs[0];
+  const inputs = root.companion ? [input, root.companion.node.inputs[0]] : [input];
   const attributes = root.node.tensor.attributes as { dims?: readonly number[]; dim?: number };
   const reduced = attributes.dims ?? [attributes.dim!];
   const own = { shape: input.shape, reduced };
-  const joins = keepsOrder(input, root.leaves) && reduced.some((d) => input.shape[d] > 1);
+  const joins = inputs.every((x) => keepsOrder(x, root.leaves)) &&
+    reduced.some((d) => input.shape[d] > 1);
   const layout = joins ? joinNeighbours(own) : own;
   const last = layout.shape.findLastIndex((size) => size > 1);
   return { ...layout, outputs: root.node.size, last: Math.max(last, 0) };
@@ -116,7 +120,8 @@ interface Body {
   readonly bindings: Bindings;
   readonly numbers: Numbers;
   readonly emitter: Emitter;
-  readonly value: Value;
+  /** What is reduced, and what its companion sums. */
+  readonly values: readonly Value[];
   /** Statements that find the coordinates of result `o`. */
   readonly kept: readonly string[];
   /** Dimensions that loops run over. */
@@ -164,8 +169,9 @@ function emitBody(
   });
   const lanes = width === 4 ? { dim: last, step: 1, aligned: true } : null;
   const ix: Index = { shape, coords, lanes };
-  const value = emitter.value(root.node.inputs[0], ix);
-  return { bindings, numbers, emitter, value, kept, loops };
+  const reduces = root.companion ? [root, root.companion] : [root];
+  const values = reduces.map(({ node }) => emitter.value(node.inputs[0], ix));
+  return { bindings, numbers, emitter, values, kept, loops };
 }
 
 /** The kernels of a `reduce` root; inputs are its leaves in order. */
@@ -173,6 +179,7 @@ export function reduceLowering(
   root: Root,
   profile: AdapterProfile,
   epilogue: Epilogue,
+  companion?: Companion,
 ): { lowering: Lowering; leaves: GraphNode[] } {
   const op = root.node.op as Op;
   const layout = layoutOf(root);
@@ -205,14 +212,17 @@ export function reduceLowering(
   };
   const { source, sizes } = op === "argmax"
     ? argmaxSource(layout, body, plan)
-    : reduceSource(op, layout, body, plan, epilogue);
+    : reduceSource(op, layout, body, plan, companion ? [epilogue, companion.epilogue] : [epilogue]);
   const grid = grid1d(Math.ceil(threads / workgroup), profile.maxGrid);
   const inputs = body.bindings.leaves.map((_, i) => `in${i}` as const);
+  const beside = companion !== undefined;
+  const results: Arg[] = single
+    ? [...beside ? ["companion" as const] : [], "out0"]
+    : [...beside ? ["tmp1" as const] : [], "tmp0"];
+  const epilogues: Arg[] = ["epilogue", ...beside ? ["companionEpilogue" as const] : []];
   const steps: Step[] = [{
     kernel: { label, source, grid, sizes },
-    args: single
-      ? [...inputs, "out0", ...(op === "argmax" ? [] : ["epilogue" as const])]
-      : [...inputs, "tmp0"],
+    args: [...inputs, ...results, ...single && op !== "argmax" ? epilogues : []],
   }];
   if (!single) {
     const join = op === "sum" ? "sum" : "max";
@@ -224,9 +234,11 @@ export function reduceLowering(
       size: outputs,
     } as const;
     steps.push(sumParts({ ...parts, join }, profile, epilogue));
+    if (companion) steps.push(companionSum({ ...parts, partial: "tmp1" }, profile, companion));
   }
+  const bytes = outputs * split.pieces * 4;
   return {
-    lowering: { scratch: single ? [] : [outputs * split.pieces * 4], steps },
+    lowering: { scratch: single ? [] : beside ? [bytes, bytes] : [bytes], steps },
     leaves: body.bindings.leaves,
   };
 }
@@ -269,7 +281,19 @@ function placeCode(layout: Layout, { numbers }: Body, plan: Plan): string {
 
 type Text = Pick<Kernel, "source" | "sizes">;
 
-function reduceSource(op: Op, layout: Layout, body: Body, plan: Plan, epilogue: Epilogue): Text {
+/** The names of the k-th of the values that a kernel reduces: the second is a companion's. */
+const namesOf = (k: number) =>
+  k === 0
+    ? { acc: "acc", total: "total", result: "result" }
+    : { acc: "more", total: "sum", result: "companion" };
+
+function reduceSource(
+  op: Op,
+  layout: Layout,
+  body: Body,
+  plan: Plan,
+  epilogues: readonly Epilogue[],
+): Text {
   const { bindings, numbers, emitter } = body;
   const { keptVector } = plan;
   const wide = plan.width === 4;
@@ -278,30 +302,44 @@ function reduceSource(op: Op, layout: Layout, body: Body, plan: Plan, epilogue: 
     : wide
     ? `vec4<f32>(${lowest})`
     : lowest;
-  const emitted = emitter.codeFor(body.value);
-  const value = wide ? widen(emitted.value, "f32") : emitted.value.code;
-  const total = wide && !keptVector
-    ? combine(op, combine(op, "acc.x", "acc.y"), combine(op, "acc.z", "acc.w"))
-    : "acc";
-  const stored = plan.single
-    ? epilogue.apply("o", "total", keptVector ? 4 : 1)
-    : { statements: "", value: "total" };
+  const emitted = emitter.codesFor(body.values);
   const place = plan.single ? "o" : `piece * ${numbers.of(layout.outputs, "outputs")} + o`;
+  const reduced = emitted.values.map((value, k) => {
+    const { acc, total, result } = namesOf(k);
+    const term = wide ? widen(value, "f32") : value.code;
+    const whole = wide && !keptVector
+      ? combine(op, combine(op, `${acc}.x`, `${acc}.y`), combine(op, `${acc}.z`, `${acc}.w`))
+      : acc;
+    const stored = plan.single
+      ? epilogues[k].apply("o", total, keptVector ? 4 : 1)
+      : { statements: "", value: total };
+    return {
+      start: `var ${acc} = ${start};`,
+      step: `${acc} = ${combine(op, acc, term, plan.width)};`,
+      finish: `let ${total} = ${whole};
+  ${stored.statements}
+  ${result}[${keptVector ? `(${place}) / 4u` : place}] = ${stored.value};`,
+    };
+  });
+  const lines = (part: "start" | "step" | "finish") =>
+    reduced.map((value) => value[part]).join("\n  ");
   const main = `if (i >= ${numbers.of(plan.groups * plan.split.pieces, "threads")}) { return; }
   ${placeCode(layout, body, plan)}
   ${body.kept.join("\n  ")}
-  var acc = ${start};
+  ${lines("start")}
   ${openLoops(layout, body, plan)}
     ${emitted.code}
-    acc = ${combine(op, "acc", value, plan.width)};
+    ${lines("step")}
   ${"}".repeat(body.loops.length)}
-  let total = ${total};
-  ${stored.statements}
-  result[${keptVector ? `(${place}) / 4u` : place}] = ${stored.value};`;
+  ${lines("finish")}`;
   const { declarations, statements, sizes } = numbers.finish(main);
+  // A companion's result comes before the reduction's own, whose epilogue follows.
+  const outputs = epilogues.map((_, k) => namesOf(k).result).toReversed();
+  const last = bindings.next + outputs.length;
+  const type = keptVector ? "vec4<f32>" : "f32";
   const source = `${plan.header}
-${storage(bindings.next, "result", keptVector ? "vec4<f32>" : "f32")}
-${plan.single ? epilogue.declarations(bindings.next + 1) : ""}
+${outputs.map((name, i) => storage(bindings.next + i, name, type)).join("\n")}
+${plan.single ? epilogues.map((epilogue) => epilogue.declarations(last)).join("\n") : ""}
 ${declarations}
 ${entry(plan.workgroup)}
   ${statements}
@@ -312,7 +350,7 @@ ${entry(plan.workgroup)}
 
 function argmaxSource(layout: Layout, body: Body, plan: Plan): Text {
   const { bindings, numbers, emitter } = body;
-  const { code, value } = emitter.codeFor(body.value);
+  const { code, value } = emitter.codeFor(body.values[0]);
   const dim = layout.reduced[0];
   const length = layout.shape[dim];
   const repeats = Math.ceil(length / MAX_TERMS);

@@ -91,18 +91,12 @@ const gradient: Gradient<"matmul"> = (n, g, needs) => {
 export const matmulRule: HeavyRule<"matmul"> = {
   gradient,
   epilogue: true,
-  lower: ({ inputs: [a, b], attributes: { transA, transB } }, profile, epilogue) =>
-    lowerMatmul(
-      {
-        batchA: a.shape[0],
-        batchB: b.shape[0],
-        m: a.shape[transA ? 2 : 1],
-        k: a.shape[transA ? 1 : 2],
-        n: b.shape[transB ? 1 : 2],
-        transA,
-        transB,
-      },
-      profile,
-      epilogue,
-    ),
+  sumsLeft: true,
+  lower: (n, profile, epilogue, _views, companion) => {
+    const { inputs: [a, b], attributes: { transA, transB } } = n;
+    const [batchA, batchB] = [a.shape[0], b.shape[0]];
+    const [m, k] = transA ? [a.shape[2], a.shape[1]] : [a.shape[1], a.shape[2]];
+    const shape = { batchA, batchB, m, k, n: b.shape[transB ? 1 : 2], transA, transB };
+    return lowerMatmul(shape, profile, epilogue, companion);
+  },
 };
