@@ -43,7 +43,7 @@ export interface Candidate {
 }
 
 /** Everything that SAM-2 T and SSS training with `nano` run. */
-function candidates(): Candidate[] {
+export function candidates(): Candidate[] {
   const parts = SIZES.flatMap((size) =>
     (["encoder", "mask decoder", "memory attention", "memory encoder"] as const).map((part) => ({
       name: `hiera_t ${part} ${size} px`,
@@ -109,7 +109,7 @@ export function choose(
 }
 
 /** Puts the operands of kernels into the shared memory; those that hold indices keep their values. */
-function placer(rt: Runtime, memory: SharedMemory): (work: Work) => Replay {
+export function placer(rt: Runtime, memory: SharedMemory): (work: Work) => Replay {
   const own = new Map<string, Window>();
   return ({ operands, steps }) => {
     memory.reset();

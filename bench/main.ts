@@ -8,11 +8,13 @@ import { benchPeers, peerColumns } from "./peers.ts";
 import { type Column, COMMON, detail, rounded, type Row, table, writeReport } from "./report.ts";
 import { runStep } from "./step_command.ts";
 import { runTracking } from "./tracking_command.ts";
+import { benchTune } from "./tune.ts";
 
 /** What one part gives. */
 interface Outcome {
   readonly rows: readonly Row[];
-  readonly peaks: Peaks;
+  /** What the adapter reaches at best, where the part measured it. */
+  readonly peaks?: Peaks;
   /** Sentences about what was not measured. */
   readonly notes: readonly string[];
 }
@@ -33,6 +35,8 @@ async function outcomeOf({ group, options }: Job): Promise<Outcome> {
       return { ...await runStep(options), notes: [] };
     case "peers":
       return await benchPeers(options);
+    case "tune":
+      return await benchTune(options);
   }
 }
 
@@ -55,6 +59,10 @@ function columnsOf(rows: readonly Row[]): Column[] {
     ...COMMON,
     detail("host ms", "host_ms"),
     detail("load ms", "load_ms"),
+    detail("now", "tile_now"),
+    detail("now ms", "now_ms"),
+    detail("best", "tile_best"),
+    percentage("gain", "gain"),
     detail("compile ms", "compile_ms"),
     detail("compute ms", "compute_ms"),
     detail("first ms", "first_ms"),
@@ -91,9 +99,10 @@ export async function run(args: string[]): Promise<number> {
     const outcome = await outcomeOf(job);
     ({ peaks } = outcome);
     rows.push(...outcome.rows);
-    console.log(
-      `\n${job.group}: peaks ${rounded(peaks.gflops)} GFLOP/s, ${rounded(peaks.gbps)} GB/s`,
-    );
+    const reached = peaks
+      ? `: peaks ${rounded(peaks.gflops)} GFLOP/s, ${rounded(peaks.gbps)} GB/s`
+      : "";
+    console.log(`\n${job.group}${reached}`);
     console.log(table(outcome.rows, columnsOf(outcome.rows)));
     for (const note of outcome.notes) console.log(note);
   }

@@ -10,6 +10,7 @@ import { PEER_PARTS, type PeerPart } from "./peer_models.ts";
 import type { PeerOptions } from "./peers.ts";
 import type { StepCommandOptions } from "./step_command.ts";
 import type { TrackingCommandOptions } from "./tracking_command.ts";
+import type { TuneOptions } from "./tune.ts";
 
 /** One part of the benchmark to run. */
 export type Job =
@@ -17,7 +18,8 @@ export type Job =
   | { readonly group: "model"; readonly options: ModelOptions }
   | { readonly group: "tracking"; readonly options: TrackingCommandOptions }
   | { readonly group: "step"; readonly options: StepCommandOptions }
-  | { readonly group: "peers"; readonly options: PeerOptions };
+  | { readonly group: "peers"; readonly options: PeerOptions }
+  | { readonly group: "tune"; readonly options: TuneOptions };
 
 /** What the command line asks for. */
 export interface Request {
@@ -185,7 +187,18 @@ interface PeerFlags {
   readonly without: string[];
 }
 
-const PARSERS: Readonly<Record<string, Parser>> = { kernels, model, step, peers };
+function tune(args: readonly string[]): Request | undefined {
+  const command = program("tune", "Finds the fastest tiles of products and convolutions.", 3)
+    .option("--only <glob>", "classes of shapes, ops, or op, shape and pass that fit")
+    .option("--from <glob>", "shapes of workloads whose names fit, as in 'nano*'")
+    .option("--top <n>", "as many classes, the costliest first; 0 for all", wholeNumber(0), 24)
+    .option("--cpu-time", "compare CPU time, which a busy machine disturbs less", false)
+    .option("--write", "keep the winners for later processes on this adapter", false);
+  const flags = parseOptions<Shared & TuneOptions>(command, args);
+  return flags && request(flags, { group: "tune", options: flags });
+}
+
+const PARSERS: Readonly<Record<string, Parser>> = { kernels, model, step, peers, tune };
 
 /** Options of a part that is given none. */
 function defaults(parse: Parser, rounds: number | undefined): Job[] {

@@ -4,7 +4,7 @@ import type { Sample } from "./clock.ts";
 
 /** One measured piece of work. The names are those of the JSON form. */
 export interface Row {
-  /** The part of the benchmark: `kernels`, `model`, `step` or `peers`. */
+  /** The part of the benchmark: `kernels`, `model`, `step`, `peers` or `tune`. */
   readonly group: string;
   readonly name: string;
   readonly shape: string;

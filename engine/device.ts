@@ -1,5 +1,18 @@
 /** The WebGPU device, its limits, and the adapter class that decides which kernel schedules run. */
 import { UserError } from "./errors.ts";
+import { tunedTiles } from "./tile_cache.ts";
+
+/** Tiles that were measured to be the fastest on one adapter. */
+export interface TileChoices {
+  /**
+   * The name of the tile for a class of shapes; `undefined` leaves the choice to the class of the
+   * adapter.
+   *
+   * @param tiles names of those that there are.
+   * @param label op and shape at hand.
+   */
+  tileOf(shapeClass: string, tiles: readonly string[], label: string): string | undefined;
+}
 
 /** What a kernel specialiser needs to know about the adapter. */
 export interface AdapterProfile {
@@ -17,6 +30,8 @@ export interface AdapterProfile {
   readonly maxBindingBytes: number;
   /** Workgroups per dispatch dimension. */
   readonly maxGrid: number;
+  /** Tiles that were measured on this very adapter; absent where none were. */
+  readonly tiles?: TileChoices | undefined;
 }
 
 /** An opened device with its profile. */
@@ -94,7 +109,8 @@ export function profileFor(device: Device, schedule: string | undefined): Adapte
 }
 
 /**
- * Opens the best adapter, with the schedules of `SSS_SCHEDULE` where that is set.
+ * Opens the best adapter, with the schedules of `SSS_SCHEDULE` where that is set, and with the tiles
+ * that were tuned on it unless `SSS_TUNING` is `off`.
  *
  * @throws {NoAdapterError} where WebGPU finds no adapter.
  */
@@ -109,9 +125,10 @@ export async function openDevice(
   const fixed = size > 0 && size === (info.subgroupMaxSize ?? 0);
   const software = info.isFallbackAdapter === true ||
     /llvmpipe|swiftshader/i.test(info.description);
+  const name = info.description || info.vendor || "unnamed adapter";
   const own: Device = {
     gpu,
-    name: info.description || info.vendor || "unnamed adapter",
+    name,
     offsetAlignment: gpu.limits.minStorageBufferOffsetAlignment,
     profile: {
       class: software ? "cpu" : "gpu",
@@ -121,6 +138,7 @@ export async function openDevice(
       maxBindings: gpu.limits.maxStorageBuffersPerShaderStage,
       maxBindingBytes: gpu.limits.maxStorageBufferBindingSize,
       maxGrid: gpu.limits.maxComputeWorkgroupsPerDimension,
+      tiles: await tunedTiles(name),
     },
   };
   return { ...own, profile: profileFor(own, schedule) };

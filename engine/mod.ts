@@ -10,7 +10,14 @@ export type {
   UnaryAttributes,
 } from "./attributes.ts";
 export { gradients } from "./autograd.ts";
-export { type AdapterProfile, type Device, device, NoAdapterError, openDevice } from "./device.ts";
+export {
+  type AdapterProfile,
+  type Device,
+  device,
+  NoAdapterError,
+  openDevice,
+  type TileChoices,
+} from "./device.ts";
 export { checkpoint } from "./gradient_checkpoint.ts";
 export type { DType, TypedArray } from "./dtype.ts";
 export {

@@ -5,20 +5,16 @@ import { convLabel, type ConvShape, convSizes, rowLoads, u32 } from "./conv2d_sh
 import { packedSize, packWeights } from "./conv2d_pack.ts";
 import { storeFunction, tiles } from "./matmul_store.ts";
 import { expand } from "./template.ts";
+import { measuredTile, shapeClassOf, TUNING } from "./tuning.ts";
 import source from "./conv2d_cpu.wgsl" with { type: "text" };
 
 /** Lanes of a workgroup where subgroups give no number. */
 const PLAIN_LANES = 8;
 
-/** Below this many floating-point operations, compiling a large tile costs more than it saves. */
-const SMALL_WORK = 1e7;
-
 /** Unrolled vec4 multiply-adds of a loop body. */
 const LARGEST_BODY = 300;
 
-/** Measured on llvmpipe, in nanoseconds for all lanes: a vec4 load, and a broadcast and vec4 FMA. */
-const LOAD = 19;
-const FMA = 3;
+const { load: LOAD, fma: FMA, filters: FILTERS, smallWork: SMALL_WORK } = TUNING.cpu;
 
 /** Weights below this size stay in cache while the pixels pass. */
 const CACHED_BYTES = 512 * 1024;
@@ -29,6 +25,8 @@ interface Tile {
   /** Whether a turn of the loop does one row of the kernel instead of all. */
   readonly looped: boolean;
 }
+
+const nameOf = (filters: number) => `${filters} filters`;
 
 function chooseTile(shape: ConvShape, profile: AdapterProfile): Tile {
   const { taps, groupFilters, groupChannels, outPixels } = convSizes(shape);
@@ -44,9 +42,19 @@ function chooseTile(shape: ConvShape, profile: AdapterProfile): Tile {
     const spread = Math.max(1, 6 / (count * shape.groups * quads));
     return count * spread * (input + weights + taps * filters * FMA);
   };
-  const all = flops < SMALL_WORK ? [8, 4] : [32, 16, 8, 4];
-  const fitting = all.filter((filters) => filters === 4 || filters * kw <= LARGEST_BODY);
-  const filters = fitting.reduce((best, next) => cost(next) < cost(best) ? next : best);
+  const fitting = FILTERS.filter((filters) => filters === 4 || filters * kw <= LARGEST_BODY);
+  const usual = fitting.filter((filters) => filters <= 8 || flops >= SMALL_WORK);
+  const question = {
+    label: convLabel("conv2d", shape),
+    shapeClass: shapeClassOf(
+      profile,
+      "conv2d",
+      [shape.batch, groupChannels, groupFilters, outPixels],
+      `${kh}x${kw} stride ${shape.stride.join("x")} groups ${shape.groups}`,
+    ),
+  };
+  const filters = measuredTile(question, fitting, nameOf, profile) ??
+    usual.reduce((best, next) => cost(next) < cost(best) ? next : best);
   return { filters, looped: filters * taps > LARGEST_BODY };
 }
 
@@ -119,7 +127,7 @@ function convolve(shape: ConvShape, tile: Tile, profile: AdapterProfile, epilogu
     storeLoop: MR >= 8 && (epilogue !== IDENTITY || !wide),
     stores: storeCode(shape, tile, lanes, quads),
   });
-  return { label: `${convLabel("conv2d", shape)} cpu ${MR} filters`, source: code, grid };
+  return { label: `${convLabel("conv2d", shape)} cpu ${nameOf(MR)}`, source: code, grid };
 }
 
 /**

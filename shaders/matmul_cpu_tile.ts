@@ -1,6 +1,7 @@
 /** Products on CPU adapters: which tile computes one fastest. */
 import type { AdapterProfile } from "../engine/device.ts";
-import { type Operand, type Product, vectorLoads } from "./matmul_operand.ts";
+import { type Operand, type Product, productClass, vectorLoads } from "./matmul_operand.ts";
+import { measuredTile, TUNING } from "./tuning.ts";
 
 /** The tile of one workgroup. */
 export interface CpuTile {
@@ -22,9 +23,7 @@ export interface CpuTile {
 /** Lanes of a workgroup where subgroups give no number. */
 const PLAIN_LANES = 8;
 
-/** Measured on llvmpipe, in nanoseconds for all lanes: a vec4 load, and a broadcast and vec4 FMA. */
-const LOAD = 19;
-const FMA = 3;
+const { load: LOAD, fma: FMA, rows: HEIGHTS, worthAKernel: WORTH_A_KERNEL } = TUNING.cpu;
 
 /** The factors as the tile sees them: its left one gives the tile's rows. */
 export function factors(product: Product, swapped: boolean) {
@@ -76,12 +75,10 @@ function loopUnit(product: Product, tile: Candidate): number {
   return Math.max(4, leftDepth(form, tile.rows, tile.sharing));
 }
 
-const HEIGHTS = [32, 8, 4, 1];
+const nameOf = ({ rows, lanes, quads, swapped }: Candidate) =>
+  `${rows}x${4 * lanes * quads}${swapped ? " swapped" : ""}`;
 
-/** What another tile than the usual one must save, in nanoseconds, to be worth compiling it. */
-const WORTH_A_KERNEL = 100_000;
-
-/** The tile that is estimated to compute the product fastest. */
+/** The tile that was measured, or else is estimated, to compute the product fastest. */
 export function cpuTile(product: Product, profile: AdapterProfile): CpuTile {
   const lanes = profile.lanes || PLAIN_LANES;
   const sharing = profile.lanes || 1;
@@ -94,7 +91,9 @@ export function cpuTile(product: Product, profile: AdapterProfile): CpuTile {
   ).filter(({ rows, quads }) => rows * quads <= 32);
   const [usual] = candidates;
   const cost = (tile: Candidate) => estimate(product, tile) + (tile === usual ? 0 : WORTH_A_KERNEL);
-  const best = candidates.reduce((a, b) => cost(b) < cost(a) ? b : a);
+  const question = { label: product.label, shapeClass: productClass(product, profile) };
+  const best = measuredTile(question, candidates, nameOf, profile) ??
+    candidates.reduce((a, b) => cost(b) < cost(a) ? b : a);
   const { m, n } = factors(product, best.swapped);
   const tilesOfOne = Math.ceil(m / best.rows) * Math.ceil(n / (4 * lanes * best.quads));
   return { ...best, unit: loopUnit(product, best), count: tilesOfOne * product.batch };

@@ -1,9 +1,16 @@
 /** Products on GPUs: tile choice and specialisation of `matmul_gpu.wgsl`. */
 import type { AdapterProfile } from "../engine/device.ts";
 import { type Epilogue, type Step, storage } from "./kernel.ts";
-import { type Operand, type Parts, type Product, vectorLoads } from "./matmul_operand.ts";
+import {
+  type Operand,
+  type Parts,
+  type Product,
+  productClass,
+  vectorLoads,
+} from "./matmul_operand.ts";
 import { storeFunction, tiles } from "./matmul_store.ts";
 import { expand } from "./template.ts";
+import { measuredTile, TUNING } from "./tuning.ts";
 import source from "./matmul_gpu.wgsl" with { type: "text" };
 
 /** The tile of one workgroup, of `size` rows and columns and as many threads as both together. */
@@ -17,18 +24,14 @@ export interface GpuTile {
   readonly count: number;
 }
 
-const TILES: readonly { size: number; quads: readonly [number, number] }[] = [
-  { size: 128, quads: [2, 2] },
-  { size: 64, quads: [2, 1] },
-  { size: 32, quads: [1, 1] },
-];
+const nameOf = ({ size }: GpuTile) => `${size}x${size}`;
 
-/** Workgroups below which smaller tiles use a GPU better. */
-const BUSY = 96;
-
-/** The largest tile that fits the adapter's limits and still gives it enough workgroups. */
+/**
+ * Of the tiles that fit the adapter's limits, the one that was measured to be the fastest, or else the
+ * largest that still gives it enough workgroups.
+ */
 export function gpuTile(product: Product, profile: AdapterProfile): GpuTile {
-  const candidates = TILES.filter(({ size }) =>
+  const candidates = TUNING.gpu.tiles.filter(({ size }) =>
     2 * size <= profile.maxInvocations && 128 * size <= profile.workgroupBytes
   );
   const counted = candidates.map((tile) => ({
@@ -38,7 +41,9 @@ export function gpuTile(product: Product, profile: AdapterProfile): GpuTile {
     count: Math.ceil(product.m / tile.size) * Math.ceil(product.n / tile.size) * product.batch,
   }));
   const useful = ({ size }: GpuTile) => size <= 32 || 2 * Math.min(product.m, product.n) > size;
-  const best = counted.find((tile) => tile.count >= BUSY && useful(tile)) ?? counted.at(-1);
+  const question = { label: product.label, shapeClass: productClass(product, profile) };
+  const best = measuredTile(question, counted, nameOf, profile) ??
+    counted.find((tile) => tile.count >= TUNING.gpu.busy && useful(tile)) ?? counted.at(-1);
   if (!best) {
     throw new RangeError(
       `${product.label}: the adapter allows ${profile.maxInvocations} invocations and ` +
@@ -146,7 +151,7 @@ export function gpuProduct(
     wide,
   });
   return {
-    kernel: { label: `${product.label} gpu ${size}x${size}`, source: code, grid },
+    kernel: { label: `${product.label} gpu ${nameOf(tile)}`, source: code, grid },
     args: [lhs.arg, rhs.arg, product.out, "epilogue"],
   };
 }

@@ -1,5 +1,7 @@
 /** A batched product C[z, m, n] = sum over k of lhs(z, m, k) * rhs(z, k, n), described. */
+import type { AdapterProfile } from "../engine/device.ts";
 import type { Arg } from "./kernel.ts";
+import { shapeClassOf } from "./tuning.ts";
 
 /** Where the matrices of an operand lie: that of batch z starts at `first + z % modulo * step`. */
 export interface Batches {
@@ -51,4 +53,13 @@ export function vectorLoads(operand: Operand, k: number, outer: number): boolean
   const size = operand.contiguous === "k" ? k : outer;
   const { first, step } = operand.batches;
   return !operand.gather && [size, operand.stride, first, step].every((n) => n % 4 === 0);
+}
+
+/** Products with the same text have the same best tile. */
+export function productClass(product: Product, profile: AdapterProfile): string {
+  const { batch, m, k, n, lhs, rhs } = product;
+  const access = (operand: Operand, outer: number) =>
+    operand.gather ? "gathered" : `${operand.contiguous}${vectorLoads(operand, k, outer) ? 4 : 1}`;
+  const details = `${access(lhs, m)} ${access(rhs, n)}`;
+  return shapeClassOf(profile, "product", [batch, m, k, n], details);
 }
