@@ -4,12 +4,15 @@ import {
   constant,
   gradients,
   mean,
+  mul,
   readAll,
   runtime,
+  sigmoid,
   square,
   type Storage,
   submit,
   type Tensor,
+  zeros,
 } from "../engine/mod.ts";
 import { canonicalise } from "../engine/compile/graph.ts";
 import { activeProfile } from "../engine/evaluate.ts";
@@ -22,7 +25,12 @@ import { numel } from "./peers/layout.ts";
 import { digest, type PeerModel, values } from "./peers/protocol.ts";
 
 /** Parts of the model that peers have. */
-export const PEER_PARTS = ["encoder", "memory attention"] as const;
+export const PEER_PARTS = [
+  "encoder",
+  "mask decoder",
+  "memory attention",
+  "memory encoder",
+] as const;
 
 /** One of {@link PEER_PARTS}. */
 export type PeerPart = typeof PEER_PARTS[number];
@@ -45,21 +53,51 @@ interface Parts {
   build(inputs: readonly Tensor[]): readonly Tensor[];
 }
 
+/** Tokens of a click: its place, and one that ends the prompt. */
+const CLICK_TOKENS = 2;
+
 /** The parts that peers have. Memories are as many as a frame has at most; pointers are left out. */
 function partsOf(model: Sam2, batch: number): Record<PeerPart, Parts> {
   const { imageSize, dModel, memDim, numMaskmem } = model.config;
-  const tokens = (imageSize / 16) ** 2;
+  const side = imageSize / 16;
+  const tokens = side ** 2;
+  const embedding = [batch, dModel, side, side];
+  const masks = [batch, 1, imageSize, imageSize];
   const memories = [batch, numMaskmem * tokens, memDim];
   return {
     "encoder": {
       shapes: [[batch, 3, imageSize, imageSize]],
       build: ([images]) => model.forwardImage(images).levels,
     },
+    "mask decoder": {
+      shapes: [
+        embedding,
+        [1, ...embedding.slice(1)],
+        [batch, CLICK_TOKENS, dModel],
+        [batch, dModel / 8, 4 * side, 4 * side],
+        [batch, dModel / 4, 2 * side, 2 * side],
+      ],
+      build: ([imageEmbeddings, imagePositions, sparse, fine, middle]) => {
+        const dense = zeros(embedding);
+        const highRes = [fine, middle];
+        const inputs = { imageEmbeddings, imagePositions, sparse, dense, highRes };
+        const found = model.sam_mask_decoder.predictMasks(inputs);
+        return [found.masks, found.ious, found.objectScoreLogits];
+      },
+    },
     "memory attention": {
       shapes: [[batch, tokens, dModel], [1, tokens, dModel], memories, memories],
       build: ([features, place, memory, positions]) => [
         model.memory_attention.forward(features, place, { memory, positions, pointerTokens: 0 }),
       ],
+    },
+    "memory encoder": {
+      shapes: [embedding, masks],
+      build: ([features, logits]) => {
+        const { sigmoidScaleForMemEnc: scale, sigmoidBiasForMemEnc: bias } = model.config;
+        const values = add(mul(sigmoid(logits), scale), bias);
+        return [model.memory_encoder.forward(features, values, { skipMaskSigmoid: true }).features];
+      },
     },
   };
 }

@@ -27,7 +27,7 @@ export interface PeerCase {
 
 /** A part of SAM-2 on given weights, for peers that have it. */
 export interface PeerModel {
-  readonly part: "encoder" | "memory attention";
+  readonly part: "encoder" | "mask decoder" | "memory attention" | "memory encoder";
   readonly pass: "forward" | "forward+backward";
   /** Shapes of the inputs, which hold `values(i + 1, size)`. */
   readonly shapes: readonly (readonly number[])[];

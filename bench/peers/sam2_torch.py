@@ -1,4 +1,4 @@
-"""The image encoder and the memory attention of SAM 2 in plain PyTorch functions.
+"""The parts of SAM 2 in plain PyTorch functions.
 
 Written from the papers (Ryali et al., 2023; Ravi et al., 2024) for timing; weights come by the keys of
 the official state dict, so that results can be compared with those of the engine.
@@ -163,4 +163,119 @@ class MemoryAttention:
         return [self.norm("memory_attention.norm", x)]
 
 
-PARTS = {"encoder": Encoder, "memory attention": MemoryAttention}
+class Layers:
+    """What the decoder and the memory encoder are made of."""
+
+    def __init__(self, weights, config, attention):
+        self.w, self.config, self.attend = weights, config, attention
+
+    def linear(self, key, x):
+        return F.linear(x, self.w[f"{key}.weight"], self.w[f"{key}.bias"])
+
+    def conv(self, key, x, **options):
+        return F.conv2d(x, self.w[f"{key}.weight"], self.w[f"{key}.bias"], **options)
+
+    def conv_transpose(self, key, x):
+        return F.conv_transpose2d(x, self.w[f"{key}.weight"], self.w[f"{key}.bias"], stride=2)
+
+    def norm(self, key, x):
+        return F.layer_norm(x, x.shape[-1:], self.w[f"{key}.weight"], self.w[f"{key}.bias"], 1e-5)
+
+    def norm_channels(self, key, x):
+        weight, bias = (self.w[f"{key}.{name}"] for name in ("weight", "bias"))
+        y = F.layer_norm(x.permute(0, 2, 3, 1), weight.shape, weight, bias, 1e-6)
+        return y.permute(0, 3, 1, 2)
+
+    def mlp(self, key, x, depth):
+        for i in range(depth):
+            x = self.linear(f"{key}.layers.{i}", x)
+            x = x.relu() if i < depth - 1 else x
+        return x
+
+
+class MemoryEncoder(Layers):
+    """A mask brought to the grid of the features, added to them, and mixed by ConvNeXt blocks."""
+
+    def __call__(self, features, masks):
+        config, key = self.config, "memory_encoder"
+        x = masks.sigmoid() * config["sigmoidScaleForMemEnc"] + config["sigmoidBiasForMemEnc"]
+        for i in (0, 3, 6, 9):
+            layer = f"{key}.mask_downsampler.encoder"
+            x = self.conv(f"{layer}.{i}", x, stride=2, padding=1)
+            x = F.gelu(self.norm_channels(f"{layer}.{i + 1}", x))
+        x = self.conv(f"{key}.mask_downsampler.encoder.12", x)
+        x = x + self.conv(f"{key}.pix_feat_proj", features)
+        for i in range(config["fuserLayers"]):
+            layer = f"{key}.fuser.layers.{i}"
+            y = self.conv(f"{layer}.dwconv", x, padding=3, groups=x.shape[1])
+            y = self.norm_channels(f"{layer}.norm", y).permute(0, 2, 3, 1)
+            y = self.linear(f"{layer}.pwconv2", F.gelu(self.linear(f"{layer}.pwconv1", y)))
+            x = x + (y * self.w[f"{layer}.gamma"]).permute(0, 3, 1, 2)
+        return [self.conv(f"{key}.out_proj", x)]
+
+
+class MaskDecoder(Layers):
+    """Tokens and image that attend to each other, then masks, overlaps and object scores."""
+
+    def attention(self, key, q, k, v):
+        heads = self.config["maskDecoder"]["transformerHeads"]
+        q, k, v = (
+            self.linear(f"{key}.{name}_proj", x).unflatten(-1, (heads, -1)).transpose(1, 2)
+            for name, x in (("q", q), ("k", k), ("v", v))
+        )
+        out = self.attend(q, k, v).transpose(1, 2).flatten(2)
+        return self.linear(f"{key}.out_proj", out)
+
+    def block(self, key, first, q, keys, tokens, positions):
+        placed = q if first else q + tokens
+        seen = self.attention(f"{key}.self_attn", placed, placed, q)
+        q = self.norm(f"{key}.norm1", seen if first else q + seen)
+        k = keys + positions
+        q = q + self.attention(f"{key}.cross_attn_token_to_image", q + tokens, k, keys)
+        q = self.norm(f"{key}.norm2", q)
+        q = self.norm(f"{key}.norm3", q + self.mlp(f"{key}.mlp", q, 2))
+        told = self.attention(f"{key}.cross_attn_image_to_token", k, q + tokens, q)
+        return q, self.norm(f"{key}.norm4", keys + told)
+
+    def transformer(self, image, positions, tokens):
+        key = "sam_mask_decoder.transformer"
+        q, keys = tokens, image
+        for i in range(self.config["maskDecoder"]["transformerDepth"]):
+            q, keys = self.block(f"{key}.layers.{i}", i == 0, q, keys, tokens, positions)
+        seen = self.attention(
+            f"{key}.final_attn_token_to_image", q + tokens, keys + positions, keys
+        )
+        return self.norm(f"{key}.norm_final_attn", q + seen), keys
+
+    def __call__(self, embedding, positions, prompts, fine, middle):
+        config, key = self.config["maskDecoder"], "sam_mask_decoder"
+        names = ("obj_score_token", "iou_token", "mask_tokens")
+        own = torch.cat([self.w[f"{key}.{name}.weight"] for name in names])
+        tokens = torch.cat([own.expand(len(prompts), -1, -1), prompts], 1)
+        flat = [x.flatten(2).transpose(1, 2) for x in (embedding, positions)]
+        queries, keys = self.transformer(*flat, tokens)
+        x = keys.transpose(1, 2).reshape(embedding.shape)
+        x = self.conv_transpose(f"{key}.output_upscaling.0", x) + middle
+        x = F.gelu(self.norm_channels(f"{key}.output_upscaling.1", x))
+        x = F.gelu(self.conv_transpose(f"{key}.output_upscaling.3", x) + fine)
+        count = config["numMultimaskOutputs"] + 1
+        filters = torch.stack(
+            [
+                self.mlp(f"{key}.output_hypernetworks_mlps.{i}", queries[:, 2 + i], 3)
+                for i in range(count)
+            ],
+            1,
+        )
+        masks = (filters @ x.flatten(2)).unflatten(-1, x.shape[2:])
+        head = f"{key}.iou_prediction_head"
+        ious = self.mlp(head, queries[:, 1], config["iouHeadDepth"])
+        ious = ious.sigmoid() if config["iouPredictionUseSigmoid"] else ious
+        return [masks, ious, self.mlp(f"{key}.pred_obj_score_head", queries[:, 0], 3)]
+
+
+PARTS = {
+    "encoder": Encoder,
+    "mask decoder": MaskDecoder,
+    "memory attention": MemoryAttention,
+    "memory encoder": MemoryEncoder,
+}
