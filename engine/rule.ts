@@ -31,13 +31,17 @@ export interface InputView {
   readonly strides: readonly number[];
 }
 
+/** Whether neighbours along a dimension are adjacent in memory. */
+export const adjacent = (shape: Shape, strides: readonly number[], dim: number): boolean =>
+  shape.at(dim) === 1 || strides.at(dim) === 1;
+
 /** A primitive with kernels of its own. */
 export interface HeavyRule<P extends keyof HeavyAttributes> {
   readonly gradient: Gradient<P>;
   /** Whether the kernel applies an {@link Epilogue} to its first output. */
   readonly epilogue: boolean;
-  /** How many inputs, from the first on, the kernels read by strides (of 1 in the last dimension). */
-  readonly strided?: number;
+  /** Whether the kernels read input `index`, of shape `shape`, where it lies by these strides. */
+  readsInPlace?(index: number, shape: Shape, strides: readonly number[]): boolean;
   /** Whether the kernels for CPU adapters can sum a transposed first input over its rows. */
   readonly sumsLeft?: boolean;
   /** Outputs after the first (which has the node's shape and type). */
@@ -45,7 +49,7 @@ export interface HeavyRule<P extends keyof HeavyAttributes> {
   /**
    * The kernels for an adapter. `node.inputs` are read for shapes and types only.
    *
-   * @param views where the elements of the {@link strided} inputs lie.
+   * @param views where the elements of each input lie: one after another, if not {@link readsInPlace}.
    * @param companion the sum to compute on the way, if {@link sumsLeft} allows one.
    */
   lower(

@@ -15,10 +15,30 @@ export interface MatmulShape {
   readonly transB: boolean;
 }
 
+/** Where matrices lie in a buffer. */
+export interface MatrixView {
+  /** Elements before the first matrix, and from one to the next. */
+  readonly first: number;
+  readonly batch: number;
+  /** Whether rows are whole; columns are otherwise. */
+  readonly rows: boolean;
+  /** Elements from one row (or column) to the next. */
+  readonly stride: number;
+}
+
+/** Matrices of `rows` x `columns`, one after another. */
+const plain = (rows: number, columns: number): MatrixView => ({
+  first: 0,
+  batch: rows * columns,
+  rows: true,
+  stride: columns,
+});
+
 /**
  * Kernels of C[max(batchA, batchB), m, n] = a b: inputs a and b, output C. The epilogue sees flat
  * indices of C.
  *
+ * @param views where a and b lie, if not one row after another.
  * @param companion the sums of a over k, [m], which kernels for CPU adapters make on the way.
  * @throws {RangeError} where the batches do not agree.
  */
@@ -27,16 +47,23 @@ export function lowerMatmul(
   profile: AdapterProfile,
   epilogue: Epilogue = IDENTITY,
   companion?: Companion,
+  views?: readonly [MatrixView, MatrixView],
 ): Lowering {
   const { batchA, batchB, k, n, transA, transB } = shape;
   if (batchA !== batchB && batchA !== 1 && batchB !== 1) {
     throw new RangeError(`matmul: batches of ${batchA} and ${batchB} do not broadcast.`);
   }
+  const [left, right] = views ??
+    [transA ? plain(k, shape.m) : plain(shape.m, k), transB ? plain(n, k) : plain(k, n)];
   // One right factor for the whole batch: the batch is more rows of the left one.
-  const fold = batchB === 1 && !transA;
+  const fold = batchB === 1 && !transA &&
+    (batchA === 1 || (left.rows && left.batch === shape.m * left.stride));
   const m = fold ? shape.m * batchA : shape.m;
   const batch = fold ? 1 : Math.max(batchA, batchB);
-  const step = (batches: number, size: number) => batches === 1 || batch === 1 ? 0 : size;
+  const batches = (count: number, { first, batch: step }: MatrixView) => ({
+    first,
+    step: count === 1 || batch === 1 ? 0 : step,
+  });
   const label = `matmul ${batch}x${m}x${k}x${n}${transA ? " A^T" : ""}${transB ? " B^T" : ""}`;
   return lowerProduct(
     {
@@ -48,15 +75,15 @@ export function lowerMatmul(
       k,
       lhs: {
         arg: "in0",
-        contiguous: transA ? "outer" : "k",
-        stride: transA ? m : k,
-        batches: { first: 0, step: step(batchA, shape.m * k) },
+        contiguous: transA === left.rows ? "outer" : "k",
+        stride: left.stride,
+        batches: batches(batchA, left),
       },
       rhs: {
         arg: "in1",
-        contiguous: transB ? "k" : "outer",
-        stride: transB ? k : n,
-        batches: { first: 0, step: step(batchB, k * n) },
+        contiguous: transB === right.rows ? "k" : "outer",
+        stride: right.stride,
+        batches: batches(batchB, right),
       },
       out: "out0",
     },

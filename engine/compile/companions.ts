@@ -1,8 +1,9 @@
 /** Pairs sums with kernels that read the same values anyway, so that one dispatch computes both. */
 import type { Attributes, Primitive } from "../attributes.ts";
 import { numel, sameShape } from "../shape.ts";
-import { type Root, strip } from "./fuse.ts";
-import type { GraphNode } from "./graph.ts";
+import type { Root } from "./fuse.ts";
+import { type GraphNode, strip } from "./graph.ts";
+import { isPlain } from "./views.ts";
 
 /** Where a root stands in the order of dispatches: where its last result is complete. */
 export const positionOf = ({ node, epilogue, companion }: Root): number =>
@@ -47,8 +48,9 @@ function summedRows(root: Root): { readonly rows: GraphNode; readonly terms: num
 
 /** Whether the left factor of a product is stored as the rows that `sum` adds up. */
 function multiplies(host: Root, sum: Root): boolean {
-  const terms = summedRows(sum)?.terms;
-  return sameShape(host.node.inputs[0].shape, [1, terms ?? 0, sum.node.size]);
+  const terms = summedRows(sum)?.terms ?? 0;
+  return isPlain(host.views[0], host.node.inputs[0].shape) &&
+    sameShape(host.node.inputs[0].shape, [1, terms, sum.node.size]);
 }
 
 /** What sums must have in common to be computed in the same loops. */

@@ -222,6 +222,8 @@ export class Emitter {
       case "indexSelect":
       case "detach":
         return this.move(n, ix);
+      case "cat":
+        return this.joined(n, ix);
       default:
         return this.arithmetic(n, ix);
     }
@@ -300,6 +302,41 @@ export class Emitter {
       return this.value(input, { shape, coords: moved, lanes });
     }
     return this.padded(n, coords, lanes);
+  }
+
+  /** Each part's value where it lies at the index, else what comes after it. */
+  private joined(n: GraphNode, ix: Index): Value {
+    const { dim } = n.tensor.attributes as Attributes["cat"];
+    const { coords, lanes } = this.byCoords(ix);
+    const along = lanes?.dim === dim;
+    const steps = along ? this.steps(lanes.step) : "";
+    const at = along ? this.let(`vec4<u32>(${coords[dim]}) + vec4<u32>(${steps})`) : coords[dim];
+    let end = 0;
+    const parts = n.inputs.map((input) => {
+      const start = end;
+      end += input.shape[dim];
+      const own = start === 0
+        ? coords[dim]
+        : this.let(`${coords[dim]} - ${this.numbers.of(start, "start")}`);
+      const single = along && input.shape[dim] === 1;
+      const value = this.value(input, {
+        shape: input.shape,
+        coords: coords.map((c, d) => d !== dim ? c : input.shape[d] === 1 ? "0u" : own),
+        lanes: single
+          ? null
+          : lanes && { ...lanes, aligned: lanes.aligned && (!along || start % 4 === 0) },
+      });
+      const bound = this.numbers.of(end, "size");
+      return { value, inside: `${at} < ${along ? `vec4<u32>(${bound})` : bound}` };
+    });
+    const wide = along || parts.some(({ value }) => value.wide);
+    const codeOf = (value: Value) => wide ? widen(value, n.dtype) : value.code;
+    const last = codeOf(parts[parts.length - 1].value);
+    const code = parts.slice(0, -1).reduceRight(
+      (rest, { value, inside }) => this.let(`select(${rest}, ${codeOf(value)}, ${inside})`),
+      last,
+    );
+    return { code, wide };
   }
 
   private affine(coord: string, start: number, step: number): string {

@@ -2,7 +2,8 @@
 import type { Primitive } from "../attributes.ts";
 import { worthwhile } from "./epilogue_worth.ts";
 import { pairSums, positionOf } from "./companions.ts";
-import type { Graph, GraphNode } from "./graph.ts";
+import type { Shape } from "../shape.ts";
+import { type Graph, type GraphNode, strip } from "./graph.ts";
 import { plainView, type View, viewOf } from "./views.ts";
 
 /**
@@ -74,12 +75,6 @@ const COMPUTE = new Set<Primitive>([
 /** True for nodes that can be computed inside other kernels. */
 export const isFused = (n: GraphNode) => MOVEMENT.has(n.op) || COMPUTE.has(n.op);
 
-/** The node whose buffer holds the same elements in the same order. */
-export function strip(n: GraphNode): GraphNode {
-  while (n.op === "reshape" || n.op === "detach") n = n.inputs[0];
-  return n;
-}
-
 const isConstant = (n: GraphNode): boolean =>
   n.op === "constant" || ((n.op === "expand" || n.op === "reshape") && isConstant(n.inputs[0]));
 
@@ -95,7 +90,8 @@ export function keepsOrder(n: GraphNode, leaves: ReadonlySet<GraphNode>): boolea
 
 /** Cheap functions of one varying input: recomputing them costs less than storing and loading. */
 const isRecomputable = (n: GraphNode) =>
-  MOVEMENT.has(n.op) || (CHEAP.has(n.op) && n.inputs.filter((x) => !isConstant(x)).length <= 1);
+  MOVEMENT.has(n.op) || n.op === "erf" ||
+  (CHEAP.has(n.op) && n.inputs.filter((x) => !isConstant(x)).length <= 1);
 
 /** Elements that a root's kernel walks over. */
 const iterations = (root: Root) =>
@@ -111,7 +107,11 @@ function wasteful(n: GraphNode, root: Root): boolean {
 const MAX_INLINED = 160;
 
 /** Movement that reads its input at another index than it is read at. */
-const splitsIndex = (n: GraphNode) => MOVEMENT.has(n.op) && n.op !== "reshape" && n.op !== "detach";
+const splitsIndex = (n: GraphNode) =>
+  n.op === "cat" || (MOVEMENT.has(n.op) && n.op !== "reshape" && n.op !== "detach");
+
+/** Elements up to which a join is one kernel that reads all parts for each, rather than one a part. */
+const SMALL_JOIN = 16384;
 
 function contextsOf(n: GraphNode, root: Root): number {
   const context = root.contexts.get(n);
@@ -123,8 +123,13 @@ export interface Abilities {
   readonly maxBindings: number;
   /** Tells which primitives' kernels can compute an elementwise root in their store. */
   readonly takesEpilogue: (op: Primitive) => boolean;
-  /** How many inputs of a primitive, from the first on, its kernels read by strides. */
-  readonly strided: (op: Primitive) => number;
+  /** Tells whether a primitive's kernels read one of its inputs where it lies. */
+  readonly readsInPlace: (
+    op: Primitive,
+    index: number,
+    shape: Shape,
+    strides: readonly number[],
+  ) => boolean;
   /** Tells which primitives' kernels can sum their transposed left factor on the way. */
   readonly sumsLeft: (op: Primitive) => boolean;
   /** Whether compiling takes long: epilogues that occur seldom then stay apart. */
@@ -133,19 +138,18 @@ export interface Abilities {
   readonly fusion: boolean;
 }
 
-/** Inputs of a heavy node as its kernels read them; those read by strides need not be copied before. */
-function viewsOf(n: GraphNode, strided: number): View[] {
+/** Inputs of a heavy node as its kernels read them: what they read in place is not copied before. */
+function viewsOf(n: GraphNode, readsInPlace: Abilities["readsInPlace"]): View[] {
   return n.inputs.map((x, i) => {
-    if (i >= strided) return plainView(x);
     const view = viewOf(x);
-    return view.strides.at(-1) === 1 || x.shape.at(-1) === 1 ? view : plainView(x);
+    return readsInPlace(n.op, i, x.shape, view.strides) ? view : plainView(x);
   });
 }
 
 /** Chooses the roots of `graph`, in the order in which they run. */
 export function fuse(
   graph: Graph,
-  { maxBindings, takesEpilogue, strided, sumsLeft, frugal, fusion }: Abilities,
+  { maxBindings, takesEpilogue, readsInPlace, sumsLeft, frugal, fusion }: Abilities,
 ): Root[] {
   const limit = Math.min(maxBindings, 16) - 2;
   const roots: Root[] = [];
@@ -178,6 +182,8 @@ export function fuse(
     root.contexts.set(n, context);
   };
   const demand = (n: GraphNode) => demanded.add(strip(n));
+  const isSmallJoin = (n: GraphNode) =>
+    n.op === "cat" && fusion && n.size <= SMALL_JOIN && n.inputs.length <= Math.min(limit, 8);
   const fits = (n: GraphNode, root: Root) => {
     const added = n.inputs.filter((x) => !root.leaves.has(x)).length;
     const once = contextsOf(n, root) <= 1 || isRecomputable(n);
@@ -208,7 +214,7 @@ export function fuse(
     } else if (REDUCTIONS.has(n.op)) {
       use(n.inputs[0], makeRoot("reduce", n), n);
     } else {
-      const views = viewsOf(n, fusion ? strided(n.op) : 0);
+      const views = fusion ? viewsOf(n, readsInPlace) : n.inputs.map(plainView);
       makeRoot("heavy", n, 0, views);
       for (const { base } of views) demand(base);
     }
@@ -217,7 +223,7 @@ export function fuse(
   for (let i = graph.nodes.length - 1; i >= 0; i--) {
     const n = graph.nodes[i];
     if (n.op === "leaf" || !(demanded.has(n) || uses.has(n))) continue;
-    if (isFused(n)) visitFused(n);
+    if (isFused(n) || isSmallJoin(n)) visitFused(n);
     else visitHeavy(n);
   }
   if (fusion) attachEpilogues(graph, roots, uses, demanded, takesEpilogue);

@@ -19,6 +19,12 @@ export interface GraphNode {
   readonly leaf: number;
 }
 
+/** The node whose buffer holds the same elements in the same order. */
+export function strip(n: GraphNode): GraphNode {
+  while (n.op === "reshape" || n.op === "detach") n = n.inputs[0];
+  return n;
+}
+
 /** A canonical graph. Two runs with the same fingerprint can share a plan. */
 export interface Graph {
   readonly nodes: readonly GraphNode[];

@@ -7,8 +7,8 @@ import type { HeavyRule, OutputSpec } from "../rule.ts";
 import { numel, show } from "../shape.ts";
 import type { Arg, Kernel, Lowering } from "../../shaders/kernel.ts";
 import { layOut, type Span } from "./arena.ts";
-import { fuse, type Root, strip } from "./fuse.ts";
-import type { Graph, GraphNode } from "./graph.ts";
+import { fuse, type Root } from "./fuse.ts";
+import { type Graph, type GraphNode, strip } from "./graph.ts";
 import { epilogueOf, mapKernel } from "./map_kernel.ts";
 import { reduceLowering } from "./reduce_kernel.ts";
 
@@ -316,7 +316,7 @@ export function makePlan(request: PlanRequest): Plan {
   const roots = fuse(graph, {
     maxBindings: profile.maxBindings,
     takesEpilogue: (op) => op === "sum" || op === "amax" || ruleOf(op)?.epilogue === true,
-    strided: (op) => ruleOf(op)?.strided ?? 0,
+    readsInPlace: (op, ...input) => ruleOf(op)?.readsInPlace?.(...input) ?? false,
     sumsLeft: (op) => profile.class === "cpu" && ruleOf(op)?.sumsLeft === true,
     frugal: profile.class === "cpu",
     fusion,

@@ -16,6 +16,12 @@ export const plainView = (n: GraphNode): View => ({
   strides: stridesOf(n.shape),
 });
 
+/** Whether elements of `shape` lie one after another, from the first of the buffer on. */
+export function isPlain({ first, strides }: View, shape: Shape): boolean {
+  const plain = stridesOf(shape);
+  return first === 0 && shape.every((size, d) => size === 1 || strides[d] === plain[d]);
+}
+
 /** The strides of `shape` over elements that lie in `from` as `strides` say, where there are any. */
 function reshaped(from: Shape, strides: readonly number[], shape: Shape): number[] | undefined {
   // Neighbouring dimensions whose elements follow each other count as one.

@@ -4,7 +4,7 @@ import {
   lowerAttention,
   lowerAttentionBackward,
 } from "../../shaders/attention.ts";
-import type { HeavyRule, InputView } from "../rule.ts";
+import { adjacent, type HeavyRule, type InputView } from "../rule.ts";
 import { sameShape, type Shape, show } from "../shape.ts";
 import { node, type Tensor } from "../tensor.ts";
 import { expand, narrow, padZeros, permute, reshape } from "./movement.ts";
@@ -106,6 +106,10 @@ const rowsShape = ({ shape: [batch, queries, heads] }: Tensor) => [batch, heads,
 
 const scoresShape = ([q, k]: readonly Tensor[]) => [...rowsShape(q), k.shape[1]];
 
+/** Queries, keys and values may lie apart, but each of their rows is whole. */
+const readsInPlace = (index: number, shape: Shape, strides: readonly number[]) =>
+  index < 3 && adjacent(shape, strides, -1);
+
 /** Rules of the forward and backward primitives. */
 export const attentionRules: {
   attention: HeavyRule<"attention">;
@@ -113,7 +117,7 @@ export const attentionRules: {
 } = {
   attention: {
     epilogue: false,
-    strided: 3,
+    readsInPlace,
     extraOutputs: ({ inputs: [q] }) => [{ shape: rowsShape(q), dtype: "f32" }],
     gradient: (n, g, needs) => {
       const [q, k, v, mask] = n.inputs;
@@ -132,7 +136,7 @@ export const attentionRules: {
   },
   attentionBackward: {
     epilogue: false,
-    strided: 3,
+    readsInPlace,
     extraOutputs: ({ inputs, attributes }) => [
       { shape: inputs[1].shape, dtype: "f32" },
       { shape: inputs[2].shape, dtype: "f32" },

@@ -1,6 +1,6 @@
 /** Matrix products. */
-import { lowerMatmul } from "../../shaders/matmul.ts";
-import type { Gradient, HeavyRule } from "../rule.ts";
+import { lowerMatmul, type MatrixView } from "../../shaders/matmul.ts";
+import { adjacent, type Gradient, type HeavyRule, type InputView } from "../rule.ts";
 import { broadcastShapes, numel, type Shape, show } from "../shape.ts";
 import { node, type Tensor } from "../tensor.ts";
 import { expand, reshape } from "./movement.ts";
@@ -92,11 +92,18 @@ export const matmulRule: HeavyRule<"matmul"> = {
   gradient,
   epilogue: true,
   sumsLeft: true,
-  lower: (n, profile, epilogue, _views, companion) => {
+  readsInPlace: (_index, shape, strides) =>
+    adjacent(shape, strides, -1) || adjacent(shape, strides, -2),
+  lower: (n, profile, epilogue, [left, right], companion) => {
     const { inputs: [a, b], attributes: { transA, transB } } = n;
     const [batchA, batchB] = [a.shape[0], b.shape[0]];
     const [m, k] = transA ? [a.shape[2], a.shape[1]] : [a.shape[1], a.shape[2]];
     const shape = { batchA, batchB, m, k, n: b.shape[transB ? 1 : 2], transA, transB };
-    return lowerMatmul(shape, profile, epilogue, companion);
+    const lies = (x: Tensor, { first, strides }: InputView): MatrixView => {
+      const [batch, row, column] = strides;
+      const rows = adjacent(x.shape, strides, -1);
+      return { first, batch, stride: rows ? row : column, rows };
+    };
+    return lowerMatmul(shape, profile, epilogue, companion, [lies(a, left), lies(b, right)]);
   },
 };

@@ -5,8 +5,8 @@ import {
   type PoolShape,
   windowsIn,
 } from "../../shaders/max_pool.ts";
-import type { HeavyRule, InputView } from "../rule.ts";
-import { show } from "../shape.ts";
+import { adjacent, type HeavyRule, type InputView } from "../rule.ts";
+import { type Shape, show } from "../shape.ts";
 import { node, type Tensor } from "../tensor.ts";
 import { permute } from "./movement.ts";
 import { noSecondDerivative } from "./second_derivative.ts";
@@ -43,6 +43,10 @@ function shapeOf(
   return { images, rows, columns, channels, kernel, stride, first, strides: [image, row, column] };
 }
 
+/** The map may be a part of another one, but its channels lie together. */
+const readsInPlace = (index: number, shape: Shape, strides: readonly number[]) =>
+  index === 0 && adjacent(shape, strides, -1);
+
 /** Rules of the forward and backward primitives. */
 export const poolRules: {
   maxPool: HeavyRule<"maxPool">;
@@ -50,7 +54,7 @@ export const poolRules: {
 } = {
   maxPool: {
     epilogue: true,
-    strided: 1,
+    readsInPlace,
     gradient: ({ inputs: [x], attributes }, g) => [
       node("maxPoolBackward", attributes, [x, g], x.shape),
     ],
@@ -59,7 +63,7 @@ export const poolRules: {
   },
   maxPoolBackward: {
     epilogue: true,
-    strided: 1,
+    readsInPlace,
     gradient: noSecondDerivative("maxPool2d"),
     lower: ({ inputs: [x], attributes }, profile, epilogue, [view]) =>
       lowerMaxPoolBackward(shapeOf(x, attributes, view), profile, epilogue),
