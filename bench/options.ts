@@ -190,7 +190,7 @@ interface PeerFlags {
 function tune(args: readonly string[]): Request | undefined {
   const command = program("tune", "Finds the fastest tiles of products and convolutions.", 3)
     .option("--only <glob>", "classes of shapes, ops, or op, shape and pass that fit")
-    .option("--from <glob>", "shapes of workloads whose names fit, as in 'nano*'")
+    .option("--from <glob>", "shapes of workloads whose names fit, as in 'hiera_t*256*'", "nano*")
     .option("--top <n>", "as many classes, the costliest first; 0 for all", wholeNumber(0), 24)
     .option("--cpu-time", "compare CPU time, which a busy machine disturbs less", false)
     .option("--write", "keep the winners for later processes on this adapter", false);

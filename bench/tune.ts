@@ -19,7 +19,7 @@ export interface TuneOptions {
   /** Pattern for the class of the shape, the name of the op, or name, shape and pass. */
   readonly only?: string;
   /** Pattern for the names of the workloads whose plans are searched. */
-  readonly from?: string;
+  readonly from: string;
   /** Classes of shapes at most, those with the most operations first; 0 for all. */
   readonly top: number;
   readonly rounds: number;
@@ -185,14 +185,14 @@ export interface TuneRows {
 
 /** Measures the tiles of the chosen classes of shapes. */
 export async function benchTune(options: TuneOptions): Promise<TuneRows> {
-  const from = options.from ? glob(options.from) : () => true;
+  const from = glob(options.from);
   return await tuneWorkloads(candidates().filter(({ name }) => from(name)), options);
 }
 
 /** As {@link benchTune}, of given workloads. */
 export async function tuneWorkloads(
   workloads: readonly Candidate[],
-  { only, top, write, ...measuring }: TuneOptions,
+  { only, top, write, ...measuring }: Omit<TuneOptions, "from">,
 ): Promise<TuneRows> {
   const rt = await runtime();
   const profile = await activeProfile();

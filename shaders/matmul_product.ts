@@ -22,19 +22,15 @@ import type { Parts, Product } from "./matmul_operand.ts";
 import { storeFunction } from "./matmul_store.ts";
 import { maximum } from "./nan.ts";
 import { expand } from "./template.ts";
+import { TUNING } from "./tuning.ts";
 import reduceSource from "./matmul_reduce.wgsl" with { type: "text" };
-
-const ENOUGH_WORKGROUPS = { cpu: 12, gpu: 128 };
-const SHORTEST_PART = { cpu: 256, gpu: 256 };
-
-/** Operations that a part must save others from, or the dispatch that adds the parts up costs more. */
-const LEAST_WORK = { cpu: 4e6, gpu: 1e5 };
 
 function cut(product: Product, tileCount: number, unit: number, profile: AdapterProfile): Parts {
   const { m, n, k, batch } = product;
-  const wanted = Math.ceil(ENOUGH_WORKGROUPS[profile.class] / tileCount);
-  const longEnough = Math.floor(k / SHORTEST_PART[profile.class]);
-  const heavyEnough = Math.floor(2 * batch * m * n * k / LEAST_WORK[profile.class]);
+  const { workgroups, shortest, leastWork } = TUNING[profile.class].parts;
+  const wanted = Math.ceil(workgroups / tileCount);
+  const longEnough = Math.floor(k / shortest);
+  const heavyEnough = Math.floor(2 * batch * m * n * k / leastWork);
   const fitting = Math.floor(profile.maxBindingBytes / (batch * m * n * 4));
   const count = Math.max(1, Math.min(wanted, longEnough, heavyEnough, fitting));
   const chunk = Math.ceil(Math.ceil(k / count) / unit) * unit;

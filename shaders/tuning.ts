@@ -4,7 +4,17 @@
  */
 import type { AdapterProfile } from "../engine/device.ts";
 
-/** Figures of a class of adapters. */
+/** When a long sum over k is cut into parts that a second dispatch adds up. */
+export interface PartsTuning {
+  /** Workgroups that keep the adapter busy. */
+  readonly workgroups: number;
+  /** The least k of a part. */
+  readonly shortest: number;
+  /** Operations that a part must save others from, or adding the parts up costs more. */
+  readonly leastWork: number;
+}
+
+/** Figures of software adapters. */
 export interface CpuTuning {
   /** Nanoseconds, for all lanes, of a vec4 load, and of a broadcast and vec4 FMA. */
   readonly load: number;
@@ -17,14 +27,16 @@ export interface CpuTuning {
   readonly worthAKernel: number;
   /** Below this many floating-point operations, compiling more filters costs more than it saves. */
   readonly smallWork: number;
+  readonly parts: PartsTuning;
 }
 
-/** Figures of a class of adapters. */
+/** Figures of GPUs. */
 export interface GpuTuning {
   /** Sides of a product's tile with the blocks of 4 x 4 results of a thread, largest first. */
   readonly tiles: readonly { readonly size: number; readonly quads: readonly [number, number] }[];
   /** Workgroups below which smaller tiles use the adapter better. */
   readonly busy: number;
+  readonly parts: PartsTuning;
 }
 
 /** Figures of all classes: those of `cpu` were measured on llvmpipe. */
@@ -36,6 +48,7 @@ export const TUNING: { readonly cpu: CpuTuning; readonly gpu: GpuTuning } = {
     filters: [32, 16, 8, 4],
     worthAKernel: 100_000,
     smallWork: 1e7,
+    parts: { workgroups: 12, shortest: 256, leastWork: 4e6 },
   },
   gpu: {
     tiles: [
@@ -44,6 +57,7 @@ export const TUNING: { readonly cpu: CpuTuning; readonly gpu: GpuTuning } = {
       { size: 32, quads: [1, 1] },
     ],
     busy: 96,
+    parts: { workgroups: 128, shortest: 256, leastWork: 1e5 },
   },
 };
 

@@ -37,6 +37,9 @@ Deno.test("parseRequest() gives each part its options when they are set", () => 
   deepEqual(step, { methods: ["fixmatch"], size: 32, ...batches, rounds: 7, cold: true });
   const peers = job("peers", "--models --config nano --without jax,ort").options;
   deepEqual([peers.models, peers.configs, peers.without], [true, ["nano"], ["jax", "ort"]]);
+  const tune = job("tune", "--only *product* --top 2 --cpu-time --write").options;
+  const chosen = { only: "*product*", from: "nano*", top: 2, rounds: 3 };
+  deepEqual(tune, { ...chosen, cpuTime: true, write: true });
 });
 
 Deno.test("parseRequest() takes nano at 128 and hiera_t at 256 pixels when no model is named", () => {
@@ -55,7 +58,7 @@ Deno.test("parseRequest() asks for kernels, model and step when no part is named
 
 for (
   const [args, message] of [
-    [["speed"], /no benchmark "speed"; the parts are kernels, model, step, peers/],
+    [["speed"], /no benchmark "speed"; the parts are kernels, model, step, peers, tune\./],
     [["model", "--config", "huge"], /some of .*nano/],
     [["model", "--size", "100"], /multiples of 32/],
     [["step", "--method", "magic"], /supervised, fixmatch, sss/],

@@ -1,8 +1,8 @@
-import { Chooser } from "../bench/tune.ts";
+import { Chooser, tuneWorkloads } from "../bench/tune.ts";
 import { canonicalise } from "../engine/compile/graph.ts";
 import { makePlan } from "../engine/compile/plan.ts";
 import { type AdapterProfile, type Device, openDevice } from "../engine/device.ts";
-import { matmul, tensor } from "../engine/mod.ts";
+import { constant, matmul, runtime, tensor } from "../engine/mod.ts";
 import { heavyRules } from "../engine/primitives.ts";
 import { saveTiles, tileCachePath } from "../engine/tile_cache.ts";
 import { lowerConv2d } from "../shaders/conv2d.ts";
@@ -203,4 +203,29 @@ Deno.test("openDevice() fails with a sentence when SSS_TUNING is unknown", async
       }),
     "maybe",
   );
+});
+
+Deno.test("tuneWorkloads() measures each tile of a class and writes the winners when asked to", async () => {
+  // Opened where drivers keep their own caches.
+  const { name: adapter, profile } = (await runtime()).device;
+  const build = () => {
+    const leaf = (rows: number, columns: number) =>
+      constant(new Float32Array(rows * columns).fill(0.5), [rows, columns]);
+    return { name: "small", forward: [matmul(leaf(24, 40), leaf(40, 20))], backward: [] };
+  };
+  await withCache(async (path) => {
+    const options = { top: 0, rounds: 1, cpuTime: false, write: true };
+    const { rows: [row], notes } = await tuneWorkloads([{ name: "small", build }], options);
+    const { tile_now, tile_best, gain } = row.details;
+    match(row.schedule!, new RegExp(`^${profile.class}\\d* product 1x24x40x20 k4 outer4$`));
+    match(String(tile_now), /^\d+x\d+/);
+    ok(row.ms > 0);
+    const better = tile_best !== tile_now;
+    ok(better ? Number(gain) >= 0.05 : gain === 0, `${gain}`);
+    const { adapters } = JSON.parse(await Deno.readTextFile(path));
+    deepEqual(adapters, { [adapter]: better ? { [row.schedule!]: tile_best } : {} });
+    match(notes[0], new RegExp(`^${Number(better)} of 1 classes`));
+    const missing = { ...options, only: "conv*", write: false };
+    await rejects(tuneWorkloads([{ name: "small", build }], missing), /No shape fits/);
+  });
 });
