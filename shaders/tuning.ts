@@ -62,7 +62,7 @@ export const TUNING: { readonly cpu: CpuTuning; readonly gpu: GpuTuning } = {
 };
 
 /** Winners of measurements that hold for every adapter of a class: tiles by shape class. */
-export const MEASURED: Readonly<Record<string, string>> = {};
+const MEASURED: Readonly<Record<string, string>> = {};
 
 /** What a tile is chosen for. */
 export interface TileQuestion {
@@ -94,8 +94,9 @@ export function measuredTile<T>(
   { label, shapeClass }: TileQuestion,
   tiles: readonly T[],
   nameOf: (tile: T) => string,
-  { tiles: own }: AdapterProfile,
+  { tiles: own }: Pick<AdapterProfile, "tiles">,
+  table: Readonly<Record<string, string>> = MEASURED,
 ): T | undefined {
   const find = (name: string | undefined) => tiles.find((tile) => nameOf(tile) === name);
-  return find(own?.tileOf(shapeClass, tiles.map(nameOf), label)) ?? find(MEASURED[shapeClass]);
+  return find(own?.tileOf(shapeClass, tiles.map(nameOf), label)) ?? find(table[shapeClass]);
 }

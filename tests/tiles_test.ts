@@ -8,6 +8,7 @@ import { saveTiles, tileCachePath } from "../engine/tile_cache.ts";
 import { lowerConv2d } from "../shaders/conv2d.ts";
 import type { Lowering } from "../shaders/kernel.ts";
 import { lowerMatmul } from "../shaders/matmul.ts";
+import { measuredTile, shapeClassOf, TUNING } from "../shaders/tuning.ts";
 import { close, values } from "./close.ts";
 import { deviceFor, runLowering, SCHEDULES } from "./kernel_harness.ts";
 import {
@@ -69,6 +70,27 @@ Deno.test("lowerConv2d() gives the same result whichever tile is chosen on cpu",
   };
   const lengths = [3 * 5 * 17, 33 * 3 * 9, 33 * 3 * 9];
   equal(await checkTiles(device, (profile) => lowerConv2d(shape, profile), lengths), 4);
+});
+
+Deno.test("measuredTile() asks the adapter's tiles, then those of its class, when both know some", () => {
+  const table = { a: "32", b: "8" };
+  const choose = (shapeClass: string, own?: string) => {
+    const tiles = own === undefined ? undefined : new Chooser(() => own);
+    const question = { label: "product", shapeClass };
+    return measuredTile(question, TUNING.cpu.rows, String, { tiles }, table);
+  };
+  equal(choose("a"), 32);
+  equal(choose("a", "4"), 4);
+  equal(choose("b", "5"), 8);
+  equal(choose("c", "5"), undefined);
+});
+
+Deno.test("shapeClassOf() joins sizes of the same power of two when tiles have many rows of them", async () => {
+  const [cpu, gpu] = (await Promise.all(["cpu", "gpu"].map(deviceFor))).map((d) => d.profile);
+  const text = (profile: AdapterProfile, ...sizes: number[]) => shapeClassOf(profile, "x", sizes);
+  equal(text(cpu, 63, 65, 1024), `cpu${cpu.lanes} x 63x128x1024`);
+  equal(text(cpu, 65), text(cpu, 128));
+  equal(text(gpu, 64, 129), "gpu x 64x256");
 });
 
 /** Runs `body` with an empty folder for caches; gives what was printed on standard error. */
