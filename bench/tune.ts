@@ -211,11 +211,13 @@ export async function tuneWorkloads(
     rows.filter(({ details }) => details.tile_best !== details.tile_now)
       .map(({ schedule, details }) => [schedule, details.tile_best]),
   );
-  const found = `${Object.keys(tiles).length} of ${cases.length} classes of shapes (of ` +
-    `${all.length} in the plans) have a better tile`;
+  const better = Object.keys(tiles).length;
+  const found = `${better} of ${cases.length} classes of shapes (of ${all.length} in the plans) ` +
+    "have a better tile";
+  if (better === 0) return { rows, notes: [`${found}.`] };
   const kept = write
-    ? `they are in ${await saveTiles(adapter, tiles)}, which SSS_TUNING=off leaves aside.`
-    : "--write keeps them for later processes.";
+    ? `kept in ${await saveTiles(adapter, tiles)}, which SSS_TUNING=off leaves aside.`
+    : "--write keeps it for later processes.";
   return { rows, notes: [`${found}; ${kept}`] };
 }
 
