@@ -55,7 +55,7 @@ Deno.test("checkpoint() gives equal gradients from less memory", async () => {
   // The results have their place in the arena too; the weights' gradients fill it.
   const results = LAYERS * 8 * WIDTH * WIDTH * 4;
   const [before, after] = [await arena(kept) - results, await arena(anew) - results];
-  ok(before > LAYERS * 8 * INPUT, `${before / INPUT} inputs`);
+  ok(before > LAYERS * 4 * INPUT, `${before / INPUT} inputs`);
   ok(after < (LAYERS + 16) * INPUT, `${after / INPUT} inputs`);
   // No gradient needs the value of a layer's last product.
   equal(products(anew), products(kept) + LAYERS);
