@@ -1,9 +1,17 @@
 /** Direct convolution on CPU adapters. */
 import type { AdapterProfile } from "../engine/device.ts";
-import { type Epilogue, IDENTITY, type Lowering, storage } from "./kernel.ts";
+import {
+  declareSizes,
+  type Epilogue,
+  IDENTITY,
+  type Kernel,
+  type Lowering,
+  storage,
+} from "./kernel.ts";
 import { convLabel, type ConvShape, convSizes, rowLoads, u32 } from "./conv2d_shape.ts";
 import { packedSize, packWeights } from "./conv2d_pack.ts";
-import { storeFunction, tiles } from "./matmul_store.ts";
+import { places, storeFunction } from "./matmul_store.ts";
+import { division } from "./quotient.ts";
 import { expand } from "./template.ts";
 import { measuredTile, shapeClassOf, TUNING } from "./tuning.ts";
 import source from "./conv2d_cpu.wgsl" with { type: "text" };
@@ -58,20 +66,14 @@ function chooseTile(shape: ConvShape, profile: AdapterProfile): Tile {
   return { filters, looped: filters * taps > LARGEST_BODY };
 }
 
-function storeCode(shape: ConvShape, tile: Tile, lanes: number, quads: number) {
-  const { groupFilters, outWidth, outPixels } = convSizes(shape);
-  return (r: string, value: string): string[] => {
-    const tests = groupFilters % tile.filters ? [`firstFilter + ${r} < ${groupFilters}u`] : [];
-    if (quads % lanes) tests.push(`pixels < ${quads}u`);
-    const guarded = (tests: string[], text: string) =>
-      tests.length ? `if (${tests.join(" && ")}) { ${text} }` : text;
-    const at = `base + ${r} * ${outPixels}u`;
-    if (outWidth % 4 === 0) return [guarded(tests, `put(${at}, ${value});`)];
-    return [0, 1, 2, 3].map((i) =>
-      guarded([...tests, `ox + ${i}u < ${outWidth}u`], `put(${at} + ${i}u, ${value}[${i}]);`)
-    );
-  };
-}
+/** Statements that store four pixels of filter `r`. */
+const storeCode = (wide: boolean) => (r: string, value: string): string[] => {
+  const [at, channel] = [`base + ${r} * outPixels`, `firstChannel + ${r}`];
+  if (wide) return [`put(${at}, ${value}, ${channel});`];
+  return [0, 1, 2, 3].map((i) =>
+    `if (ox + ${i}u < outWidth) { put(${at} + ${i}u, ${value}[${i}], ${channel}); }`
+  );
+};
 
 /** Where the weight of a tap and filter is after the loads `w<load>` of a turn. */
 function weightCode(filters: number, sharing: number) {
@@ -84,40 +86,60 @@ function weightCode(filters: number, sharing: number) {
   };
 }
 
-function convolve(shape: ConvShape, tile: Tile, profile: AdapterProfile, epilogue: Epilogue) {
-  const sizes = convSizes(shape);
-  const { groupFilters, groupChannels, taps, outHeight, outWidth } = sizes;
+function convolve(
+  shape: ConvShape,
+  tile: Tile,
+  profile: AdapterProfile,
+  epilogue: Epilogue,
+): Kernel {
+  const { groupFilters, groupChannels, taps, outHeight, outWidth, ...of } = convSizes(shape);
   const MR = tile.filters;
   const lanes = profile.lanes || PLAIN_LANES;
   const sharing = profile.lanes;
-  const row = rowLoads(shape, "source");
+  const row = rowLoads(shape, "source", "width");
   const quadsOfRow = Math.ceil(outWidth / 4);
   const quads = shape.batch * outHeight * quadsOfRow;
   const filterTiles = Math.ceil(groupFilters / MR);
   const [allFilterTiles, pixelTiles] = [filterTiles * shape.groups, Math.ceil(quads / lanes)];
   const filtersFirst = 4 * packedSize(shape, MR) <= CACHED_BYTES;
-  const { grid, decode } = tiles(allFilterTiles * pixelTiles, profile.maxGrid);
+  const order = filtersFirst ? [allFilterTiles, pixelTiles] : [pixelTiles, allFilterTiles];
+  const laid = places([order[0], order[1], 1], profile.maxGrid);
+  const divided = division(quads);
   const turnTaps = tile.looped ? shape.kernel[1] : taps;
   const wide = outWidth % 4 === 0;
+  const turnsOfChannel = tile.looped ? shape.kernel[0] : 1;
+  const planeUnits = of.inPixels / row.unit;
+  const grouped = shape.groups > 1;
+  const sizes = {
+    ...{ quads, quadsOfRow, perRow: divided.size(quadsOfRow), perImage: divided.size(outHeight) },
+    ...{ height: shape.height, width: shape.width, rowUnits: shape.width / row.unit, planeUnits },
+    ...{ imageUnits: shape.channels * planeUnits, turns: groupChannels * turnsOfChannel },
+    ...{ outHeight, outWidth, outPixels: of.outPixels, outImage: shape.filters * of.outPixels },
+    ...{ groupFilters, packedStep: groupChannels * taps * MR / 4 },
+    ...(grouped ? { filterTiles, groupUnits: groupChannels * planeUnits } : {}),
+    ...laid.sizes,
+  };
   const code = expand(source, {
     bindings: [
       storage(0, "source", row.unit === 4 ? "vec4f" : "f32"),
       storage(1, "weights", "vec4f"),
-      storeFunction(epilogue, 2, wide ? 4 : 1),
+      storeFunction(epilogue, 2, wide ? 4 : 1, [
+        { stride: of.outPixels, size: shape.filters, code: "channel" },
+      ]),
+      declareSizes(sizes),
+      divided.declaration,
     ].join("\n"),
     L: lanes,
     MR,
-    decode,
-    filterTile: filtersFirst ? `tile % ${allFilterTiles}u` : `tile / ${pixelTiles}u`,
-    pixelTile: filtersFirst ? `tile / ${allFilterTiles}u` : `tile % ${pixelTiles}u`,
-    filterTiles,
-    quads,
-    quadsOfRow,
-    shape,
-    sizes,
+    decode: laid.decode,
+    divided: divided.of,
+    grouped,
+    filtersFirst,
+    kernel: shape.kernel,
+    stride: shape.stride,
+    padding: shape.padding,
     row,
     sharing,
-    turns: groupChannels * (tile.looped ? shape.kernel[0] : 1),
     turnTaps,
     turnRows: tile.looped ? 1 : shape.kernel[0],
     looped: tile.looped,
@@ -125,9 +147,10 @@ function convolve(shape: ConvShape, tile: Tile, profile: AdapterProfile, epilogu
     weight: weightCode(MR, sharing),
     u32,
     storeLoop: MR >= 8 && (epilogue !== IDENTITY || !wide),
-    stores: storeCode(shape, tile, lanes, quads),
+    stores: storeCode(wide),
   });
-  return { label: `${convLabel("conv2d", shape)} cpu ${nameOf(MR)}`, source: code, grid };
+  const label = `${convLabel("conv2d", shape)} cpu ${nameOf(MR)}`;
+  return { label, source: code, grid: laid.grid, sizes };
 }
 
 /**

@@ -1,8 +1,8 @@
 /** Rearrangement of convolution weights before the kernels that read them. */
 import type { AdapterProfile } from "../engine/device.ts";
-import { type Arg, type Step, storage } from "./kernel.ts";
+import { type Arg, declareSizes, grid1d, type Step, storage } from "./kernel.ts";
 import { convLabel, type ConvShape, convSizes } from "./conv2d_shape.ts";
-import { tiles } from "./matmul_store.ts";
+import { division } from "./quotient.ts";
 import { expand } from "./template.ts";
 import source from "./conv2d_pack.wgsl" with { type: "text" };
 
@@ -35,20 +35,29 @@ export function packWeights(
   to: Arg,
   profile: AdapterProfile,
 ): Step {
-  const sizes = convSizes(shape);
+  const of = convSizes(shape);
   const count = packedSize(shape, tileFilters) / (tileFilters ? 4 : 1);
   const workgroup = 64;
-  const { grid, decode } = tiles(Math.ceil(count / workgroup), profile.maxGrid);
+  const grid = grid1d(Math.ceil(count / workgroup), profile.maxGrid);
+  const { taps, groupChannels, groupFilters } = of;
+  const unit = tileFilters ? tileFilters / 4 : 1;
+  const filterTiles = tileFilters ? Math.ceil(groupFilters / tileFilters) : groupFilters;
+  const divided = division(count);
+  const sizes = {
+    ...{ gridWidth: grid[0], count, taps, groupChannels, groupFilters, filterTiles },
+    perTap: divided.size(taps),
+    perChannel: divided.size(groupChannels),
+    perSection: divided.size(filterTiles),
+  };
   const code = expand(source, {
     bindings: storage(0, "weights") + storage(1, "result", tileFilters ? "vec4f" : "f32"),
-    decode,
+    sizes: `${declareSizes(sizes)}\n${divided.declaration}`,
+    divided: divided.of,
     workgroup,
-    count,
     turn,
     tileFilters,
-    filterTiles: tileFilters ? Math.ceil(sizes.groupFilters / tileFilters) : 1,
-    sizes,
+    unit,
   });
   const label = convLabel("pack weights", shape);
-  return { kernel: { label, source: code, grid }, args: [from, to] };
+  return { kernel: { label, source: code, grid, sizes }, args: [from, to] };
 }

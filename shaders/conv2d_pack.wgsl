@@ -1,38 +1,37 @@
 // Rearranges convolution weights. Tiled, an invocation writes four neighbouring filters.
 ${bindings}
+${sizes}
 
 fn weight(section: u32, filterIndex: u32, channel: u32, tap: u32) -> f32 {
 # if (turn) {
-  let pair = (section * ${sizes.groupChannels}u + channel) * ${sizes.groupFilters}u + filterIndex;
-  return weights[pair * ${sizes.taps}u + ${sizes.taps - 1}u - tap];
+  let pair = (section * sizes.groupChannels + channel) * sizes.groupFilters + filterIndex;
+  return weights[(pair + 1u) * sizes.taps - 1u - tap];
 # } else {
-  let pair = (section * ${sizes.groupFilters}u + filterIndex) * ${sizes.groupChannels}u + channel;
-  return weights[pair * ${sizes.taps}u + tap];
+  let pair = (section * sizes.groupFilters + filterIndex) * sizes.groupChannels + channel;
+  return weights[pair * sizes.taps + tap];
 # }
 }
 
 @compute @workgroup_size(${workgroup})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
-  ${decode}
-  let i = tile * ${workgroup}u + lane;
-  if (i >= ${count}u) { return; }
+  let i = (group.x + group.y * sizes.gridWidth) * ${workgroup}u + lane;
+  if (i >= sizes.count) { return; }
+# // Tiled: [section, filter tile, channel, tap, filters of the tile]; else [section, filter, channel, tap].
+  let pair = ${unit > 1 ? "i / " + unit + "u" : "i"};
+  let channels = ${divided("pair", "perTap")};
+  let tap = pair - channels * sizes.taps;
+  let filters = ${divided("channels", "perChannel")};
+  let channel = channels - filters * sizes.groupChannels;
+  let section = ${divided("filters", "perSection")};
+  let filterTile = filters - section * sizes.filterTiles;
 # if (tileFilters) {
-  // [section, filter tile, channel, tap, filters of the tile]
-  let tap = i / ${tileFilters / 4}u % ${sizes.taps}u;
-  let channel = i / ${tileFilters / 4 * sizes.taps}u % ${sizes.groupChannels}u;
-  let filterTile = i / ${tileFilters / 4 * sizes.taps * sizes.groupChannels}u;
-  let first = filterTile % ${filterTiles}u * ${tileFilters}u + i % ${tileFilters / 4}u * 4u;
-  let section = filterTile / ${filterTiles}u;
+  let first = filterTile * ${tileFilters}u + i % ${unit}u * 4u;
   result[i] = vec4f(
 # for (let f = 0; f < 4; f++) {
-    select(0.0, weight(section, first + ${f}u, channel, tap), first + ${f}u < ${sizes.groupFilters}u),
+    select(0.0, weight(section, first + ${f}u, channel, tap), first + ${f}u < sizes.groupFilters),
 # }
   );
 # } else {
-  // [section, filter, channel, tap]
-  let filterIndex = i / ${sizes.taps * sizes.groupChannels}u % ${sizes.groupFilters}u;
-  let section = i / ${sizes.taps * sizes.groupChannels * sizes.groupFilters}u;
-  let channel = i / ${sizes.taps}u % ${sizes.groupChannels}u;
-  result[i] = weight(section, filterIndex, channel, i % ${sizes.taps}u);
+  result[i] = weight(section, filterTile, channel, tap);
 # }
 }

@@ -106,8 +106,16 @@ export interface RowLoads {
   readonly values: (name: string, kx: number) => string;
 }
 
-/** Generates the loads for rows of `shape`'s input in buffer `buffer`. */
-export function rowLoads(shape: ConvShape, buffer: string): RowLoads {
+/**
+ * Generates the loads for rows of `shape`'s input in buffer `buffer`.
+ *
+ * @param end WGSL of the input's width.
+ */
+export function rowLoads(
+  shape: ConvShape,
+  buffer: string,
+  end = `${shape.width}u`,
+): RowLoads {
   const { width, kernel: [, taps], stride: [, stride], padding: [, padding] } = shape;
   const unit = width % 4 === 0 ? 4 : 1;
   const length = 3 * stride + taps;
@@ -125,7 +133,7 @@ export function rowLoads(shape: ConvShape, buffer: string): RowLoads {
   return {
     unit,
     setup: parts.filter(checked).map((part) =>
-      `let inside${part - first} = x0 + ${u32(part * unit)} < ${width}u;`
+      `let inside${part - first} = x0 + ${u32(part * unit)} < ${end};`
     ),
     loads: (name, row, inside) =>
       parts.map((part) => {

@@ -1,6 +1,6 @@
 /** Gradient of convolution weights, directly from the input and the output's gradient. */
 import type { AdapterProfile } from "../engine/device.ts";
-import { type Epilogue, IDENTITY, type Lowering, storage } from "./kernel.ts";
+import { declareSizes, type Epilogue, IDENTITY, type Lowering, storage } from "./kernel.ts";
 import {
   convLabel,
   type ConvShape,
@@ -10,7 +10,8 @@ import {
   u32,
 } from "./conv2d_shape.ts";
 import { sumParts } from "./matmul_product.ts";
-import { storeFunction, tiles } from "./matmul_store.ts";
+import { places, storeFunction } from "./matmul_store.ts";
+import { division } from "./quotient.ts";
 import { expand } from "./template.ts";
 import source from "./conv2d_weight.wgsl" with { type: "text" };
 
@@ -33,17 +34,17 @@ function filtersOfTile(shape: ConvShape, sharing: number): number {
 
 /** Loads of the output's gradient: `g<load>`, and where the value of a filter and pixel is. */
 function gradientCode(shape: ConvShape, filters: number, sharing: number) {
-  const { outWidth, outPixels } = convSizes(shape);
+  const { outWidth } = convSizes(shape);
   const unit = outWidth % 4 === 0 ? 4 : 1;
   const across = sharing || 1;
   return {
     gradientUnit: unit,
     gradientLoads: Math.ceil(filters / across),
     gradientLoad: (load: number) => {
-      const at = `gradients + ${load * across * outPixels / unit}u + ox`;
+      const at = `gradients + ${load * across}u * outUnits + ox`;
       if (unit === 4) return `gradient[${at} / 4u]`;
       const pixels = [0, 1, 2, 3].map((i) =>
-        `select(0.0, gradient[${at} + ${i}u], ox + ${i}u < ${outWidth}u)`
+        `select(0.0, gradient[${at} + ${i}u], ox + ${i}u < outWidth)`
       );
       return `vec4f(${pixels.join(", ")})`;
     },
@@ -90,26 +91,50 @@ export function directConv2dWeight(
   epilogue: Epilogue,
 ): Lowering {
   const layout = layOut(shape, profile);
-  const { parts, size } = layout;
-  const row = rowLoads(shape, "source");
-  const { grid, decode } = tiles(layout.tilesOfPart * parts, profile.maxGrid);
+  const { parts, size, laneTiles, filterTiles, sections, lines } = layout;
+  const row = rowLoads(shape, "source", "width");
+  const laid = places([laneTiles, filterTiles * sections, parts], profile.maxGrid);
+  const divided = division(lines);
   const label = convLabel("conv2d weight gradient", shape);
   const gradients = gradientCode(shape, layout.MR, layout.sharing);
+  const of = convSizes(shape);
+  const planeUnits = of.inPixels / row.unit;
+  const sizes = {
+    ...{ laneCount: layout.laneCount, lines, linesOfPart: layout.linesOfPart, size },
+    ...{ outHeight: of.outHeight, outWidth: of.outWidth, perImage: divided.size(of.outHeight) },
+    ...{ height: shape.height, width: shape.width, rowUnits: shape.width / row.unit, planeUnits },
+    ...{ imageUnits: shape.channels * planeUnits, outUnits: of.outPixels / gradients.gradientUnit },
+    ...{
+      filters: shape.filters,
+      groupFilters: of.groupFilters,
+      filterSize: of.groupChannels * of.taps,
+    },
+    ...(sections > 1 ? { filterTiles, groupChannels: of.groupChannels } : {}),
+    ...laid.sizes,
+  };
   const code = expand(source, {
     bindings: [
       storage(0, "source", row.unit === 4 ? "vec4f" : "f32"),
       storage(1, "gradient", gradients.gradientUnit === 4 ? "vec4f" : "f32"),
       storeFunction(parts === 1 ? epilogue : IDENTITY, 2, 1),
+      declareSizes(sizes),
+      divided.declaration,
     ].join("\n"),
     ...gradients,
-    ...layout,
-    decode,
-    shape,
-    sizes: convSizes(shape),
+    depthwise: layout.depthwise,
+    sharing: layout.sharing,
+    L: layout.L,
+    MR: layout.MR,
+    grouped: sections > 1,
+    decode: laid.decode,
+    divided: divided.of,
+    kernel: shape.kernel,
+    stride: shape.stride,
+    padding: shape.padding,
     row,
     u32,
   });
-  const kernel = { label, source: code, grid };
+  const kernel = { label, source: code, grid: laid.grid, sizes };
   if (parts === 1) return { steps: [{ kernel, args: ["in0", "in1", "out0", "epilogue"] }] };
   return {
     scratch: [4 * size * parts],

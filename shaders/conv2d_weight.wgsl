@@ -2,41 +2,54 @@
 // filters, and passes along the output rows, four pixels at a time. Parts of the output rows go to
 // different workgroups, whose sums another dispatch adds up.
 # const filters = [...Array(MR).keys()];
-# const columns = [...Array(shape.kernel[1]).keys()];
+# const columns = [...Array(kernel[1]).keys()];
 ${bindings}
 
 @compute @workgroup_size(${L})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
-  ${decode}
-  let part = tile / ${tilesOfPart}u;
-  let laneTile = tile % ${laneTiles}u;
-  let filterTile = tile / ${laneTiles}u % ${filterTiles * sections}u;
-  let firstFilter = filterTile % ${filterTiles}u * ${MR}u;
-  let index = laneTile * ${L}u + lane;
-  let used = min(index, ${laneCount - 1}u);
-  let ky = used % ${shape.kernel[0]}u;
-# if (depthwise) {
-  let section = used / ${shape.kernel[0]}u;
-  let channel = section;
-# } else {
-  let section = filterTile / ${filterTiles}u;
-  let channel = section * ${sizes.groupChannels}u + used / ${shape.kernel[0]}u;
+# for (const statement of decode) {
+  ${statement}
 # }
+  let part = place.z;
+  let index = place.x * ${L}u + lane;
+  let used = min(index, sizes.laneCount - 1u);
+  let ky = used % ${kernel[0]}u;
+# if (grouped) {
+  let section = place.y / sizes.filterTiles;
+  let firstFilter = (place.y - section * sizes.filterTiles) * ${MR}u;
+  let channel = section * sizes.groupChannels + used / ${kernel[0]}u;
+# } else {
+  let firstFilter = place.y * ${MR}u;
+  let channel = used / ${kernel[0]}u;
+#   if (depthwise) {
+  let section = channel;
+#   } else {
+  let section = 0u;
+#   }
+# }
+  let firstOfAll = section * sizes.groupFilters + firstFilter;
+  let height = sizes.height;
+  let width = sizes.width;
+  let rowUnits = sizes.rowUnits;
+  let outHeight = sizes.outHeight;
+  let outWidth = sizes.outWidth;
+  let outUnits = sizes.outUnits;
+  let channelPlane = channel * sizes.planeUnits;
+  let rowOfLine = ky + ${u32(-padding[0])};
+  let planeOfFilter = firstOfAll${sharing ? " + lane" : ""};
 # for (const r of filters) for (const kx of columns) {
   var c${r}_${kx} = 0.0;
 # }
-  let lastLine = min(${lines}u, (part + 1u) * ${linesOfPart}u);
-  for (var line = part * ${linesOfPart}u; line < lastLine; line++) {
-    let oy = line % ${sizes.outHeight}u;
-    let image = line / ${sizes.outHeight}u;
-    let iy = oy * ${shape.stride[0]}u + ky + ${u32(-shape.padding[0])};
-    let inside = iy < ${shape.height}u;
-    let plane = (image * ${shape.channels}u + channel) * ${sizes.inPixels / row.unit}u
-      + iy * ${shape.width / row.unit}u;
-    let planes = image * ${shape.filters}u + section * ${sizes.groupFilters}u + firstFilter${sharing ? " + lane" : ""};
-    let gradients = (planes * ${sizes.outHeight}u + oy) * ${sizes.outWidth}u / ${gradientUnit}u;
-    for (var ox = 0u; ox < ${sizes.outWidth}u; ox += 4u) {
-      let x0 = ox * ${shape.stride[1]}u;
+  let lastLine = min(sizes.lines, (part + 1u) * sizes.linesOfPart);
+  for (var line = part * sizes.linesOfPart; line < lastLine; line++) {
+    let image = ${divided("line", "perImage")};
+    let oy = line - image * outHeight;
+    let iy = oy * ${stride[0]}u + rowOfLine;
+    let inside = iy < height;
+    let plane = image * sizes.imageUnits + channelPlane + iy * rowUnits;
+    let gradients = (image * sizes.filters + planeOfFilter) * outUnits + oy * outWidth / ${gradientUnit}u;
+    for (var ox = 0u; ox < outWidth; ox += 4u) {
+      let x0 = ox * ${stride[1]}u;
 # for (const statement of row.setup) {
       ${statement}
 # }
@@ -56,16 +69,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
 # }
     }
   }
-  if (index >= ${laneCount}u) { return; }
+  if (index >= sizes.laneCount) { return; }
+  let first = part * sizes.size + firstOfAll * sizes.filterSize + ${depthwise ? "ky" : "used"} * ${kernel[1]}u;
 # for (const r of filters) {
-#   if (sizes.groupFilters % MR) {
-  if (firstFilter + ${r}u < ${sizes.groupFilters}u) {
-#   } else {
-  {
-#   }
-    let at = part * ${size}u
-      + (section * ${sizes.groupFilters}u + firstFilter + ${r}u) * ${sizes.groupChannels * sizes.taps}u
-      + ${depthwise ? "ky" : "used"} * ${shape.kernel[1]}u;
+  if (firstFilter + ${r}u < sizes.groupFilters) {
+    let at = first + ${r}u * sizes.filterSize;
 #   for (const kx of columns) {
     put(at + ${kx}u, c${r}_${kx});
 #   }

@@ -5,7 +5,6 @@ import {
   type Companion,
   declareSizes,
   type Epilogue,
-  grid1d,
   IDENTITY,
   type Sizes,
   type Step,
@@ -21,7 +20,7 @@ import {
 } from "./matmul_cpu_loads.ts";
 import { type CpuTile, factors, type LeftForm, leftForm, wideStores } from "./matmul_cpu_tile.ts";
 import { type Operand, type Parts, type Product, vectorLoads } from "./matmul_operand.ts";
-import { storeFunction, sumFunction } from "./matmul_store.ts";
+import { places, storeFunction, sumFunction } from "./matmul_store.ts";
 import { expand, textOf } from "./template.ts";
 import source from "./matmul_cpu.wgsl" with { type: "text" };
 
@@ -43,18 +42,12 @@ function place(product: Product, tile: CpuTile, parts: Parts, maxGrid: number): 
   const slices = batch * parts.count;
   const columnsFirst = 4 * n * k <= CACHED_BYTES;
   const [first, second] = columnsFirst ? [colTiles, rowTiles] : [rowTiles, colTiles];
-  const numbered = Math.max(first, second, slices) > maxGrid;
-  const grid: [number, number, number] = numbered
-    ? grid1d(first * second * slices, maxGrid)
-    : [first, second, slices];
+  const laid = places([first, second, slices], maxGrid);
   const mixed = parts.count > 1 && batch > 1;
-  const tileNumber = `let tile = group.x + group.y * sizes.gridWidth;
-  if (tile >= sizes.first * sizes.second * sizes.slices) { return; }
-  let place = vec3u(tile % sizes.first, tile / sizes.first % sizes.second, tile / (sizes.first * sizes.second));`;
   return {
-    grid,
+    grid: laid.grid,
     decode: [
-      numbered ? tileNumber : "let place = group;",
+      ...laid.decode,
       "let columnsFirst = sizes.columnsFirst != 0u;",
       "let rowTile = select(place.x, place.y, columnsFirst);",
       "let colTile = select(place.y, place.x, columnsFirst);",
@@ -66,7 +59,7 @@ function place(product: Product, tile: CpuTile, parts: Parts, maxGrid: number): 
       columnsFirst: Number(columnsFirst),
       partStep: parts.count > 1 ? parts.chunk : 0,
       ...(mixed ? { batch } : {}),
-      ...(numbered ? { gridWidth: grid[0], first, second, slices } : {}),
+      ...laid.sizes,
     },
   };
 }

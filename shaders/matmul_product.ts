@@ -19,7 +19,7 @@ import { cpuProduct, type LeftSums } from "./matmul_cpu.ts";
 import { type CpuTile, cpuTile } from "./matmul_cpu_tile.ts";
 import { gpuProduct, type GpuTile, gpuTile } from "./matmul_gpu.ts";
 import type { Parts, Product } from "./matmul_operand.ts";
-import { storeFunction } from "./matmul_store.ts";
+import { storeFunction, sumFunction } from "./matmul_store.ts";
 import { maximum } from "./nan.ts";
 import { expand } from "./template.ts";
 import { TUNING } from "./tuning.ts";
@@ -80,22 +80,16 @@ export function lowerProduct(
     scratch: companion ? [bytes, terms * m * 4] : [bytes],
     steps: [
       withoutEpilogue(generate({ ...product, out: partial }, IDENTITY, sums)),
-      sumParts({ label, partial, out: product.out, terms, size, columns: n }, profile, epilogue),
-      ...companion
-        ? [companionSum({ label, partial: rows, terms, size: m }, profile, companion)]
-        : [],
+      sumParts(
+        {
+          ...{ label, partial, out: product.out, terms, size, columns: n },
+          companion: companion && { ...companion, partial: rows, size: m },
+        },
+        profile,
+        epilogue,
+      ),
     ],
   };
-}
-
-/** The dispatch that adds up the parts of a companion's sums. */
-export function companionSum(
-  sums: Omit<PartialSums, "out">,
-  profile: AdapterProfile,
-  { epilogue }: Companion,
-): Step {
-  const step = sumParts({ ...sums, out: "companion" }, profile, epilogue);
-  return { ...step, args: [sums.partial, "companion", "companionEpilogue"] };
 }
 
 /** A step whose kernel stores plain values, and so binds nothing of the epilogue. */
@@ -115,22 +109,35 @@ export interface PartialSums {
   readonly columns?: number;
   /** How they are joined; `sum` where it is left out. */
   readonly join?: "sum" | "max";
+  /** Sums of as many terms, which the same dispatch adds up. */
+  readonly companion?: Companion & { readonly partial: Arg; readonly size: number } | undefined;
 }
 
 /** The dispatch that joins partial results, in order, and applies the epilogue. */
 export function sumParts(
-  { label, partial, out, terms, size, columns, join = "sum" }: PartialSums,
+  { label, partial, out, terms, size, columns, join = "sum", companion }: PartialSums,
   profile: AdapterProfile,
   epilogue: Epilogue,
 ): Step {
   const width = size % 4 === 0 ? 4 : 1;
   const workgroup = profile.class === "cpu" ? 8 : 64;
-  const grid = grid1d(Math.ceil(size / width / workgroup), profile.maxGrid);
-  const sizes = { count: size / width, terms, columns: columns ?? size, gridWidth: grid[0] };
+  const count = size / width;
+  const beside = companion?.size ?? 0;
+  const grid = grid1d(Math.ceil((count + beside) / workgroup), profile.maxGrid);
+  const sizes = {
+    ...{ count, terms, columns: columns ?? size, gridWidth: grid[0] },
+    ...(companion ? { beside } : {}),
+  };
+  const result = companion ? 3 : 1;
+  const summed = companion
+    ? storage(1, "parts") + sumFunction(companion.epilogue, 2, result + 1, companion.size)
+    : "";
   const known = columns ? [{ stride: 1, size: columns, code: "x" }] : [];
   const source = expand(reduceSource, {
     bindings: storage(0, "partial", width === 4 ? "vec4f" : "f32") +
-      (join === "sum" ? "" : maximum(width)) + storeFunction(epilogue, 1, width, known),
+      (join === "sum" ? "" : maximum(width)) + summed +
+      storeFunction(epilogue, result, width, known),
+    companion: companion !== undefined,
     sizes: declareSizes(sizes),
     workgroup,
     width,
@@ -140,6 +147,8 @@ export function sumParts(
   });
   return {
     kernel: { label: `${label} ${join} of ${terms} parts`, source, grid, sizes },
-    args: [partial, out, "epilogue"],
+    args: companion
+      ? [partial, companion.partial, "companion", out, "epilogue", "companionEpilogue"]
+      : [partial, out, "epilogue"],
   };
 }

@@ -6,7 +6,18 @@ ${sizes}
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
   let i = (group.x + group.y * sizes.gridWidth) * ${workgroup}u + lane;
   let count = sizes.count;
+# if (companion) {
+  if (i >= count) {
+    let row = i - count;
+    if (row >= sizes.beside) { return; }
+    var sum = parts[row];
+    for (var part = 1u; part < sizes.terms; part++) { sum += parts[part * sizes.beside + row]; }
+    putSum(row, sum);
+    return;
+  }
+# } else {
   if (i >= count) { return; }
+# }
   var total = partial[i];
   let end = sizes.terms * count;
   for (var at = i + count; at < end; at += count) {

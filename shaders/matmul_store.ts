@@ -1,5 +1,5 @@
 /** What the product and convolution kernels share: tile numbering and the store with its epilogue. */
-import { type Coordinate, type Epilogue, grid1d, storage } from "./kernel.ts";
+import { type Coordinate, type Epilogue, grid1d, type Sizes, storage } from "./kernel.ts";
 
 /**
  * WGSL of binding `binding`, named `result`, and of `put(index, value)`, which stores there what the
@@ -39,6 +39,33 @@ fn putSum(index: u32, value: f32) {
   ${done.statements}
   companion[index] = ${done.value};
 }`;
+}
+
+/** Workgroups along three dimensions, for kernels that take their sizes as data. */
+export interface Places {
+  readonly grid: [number, number, number];
+  /** WGSL statements that define `place: vec3u` from `group` and leave surplus workgroups. */
+  readonly decode: string[];
+  /** Sizes that they read. */
+  readonly sizes: Sizes;
+}
+
+/** Lays workgroups out on the grid, numbered in one sequence where it is too short. */
+export function places(counts: readonly [number, number, number], maxGrid: number): Places {
+  const [first, second, third] = counts;
+  if (Math.max(...counts) <= maxGrid) {
+    return { grid: [...counts], decode: ["let place = group;"], sizes: {} };
+  }
+  const grid = grid1d(first * second * third, maxGrid);
+  return {
+    grid,
+    decode: [
+      "let tile = group.x + group.y * sizes.gridWidth;",
+      "if (tile >= sizes.first * sizes.second * sizes.third) { return; }",
+      "let place = vec3u(tile % sizes.first, tile / sizes.first % sizes.second, tile / (sizes.first * sizes.second));",
+    ],
+    sizes: { gridWidth: grid[0], first, second, third },
+  };
 }
 
 /** Workgroups numbered in one sequence, whatever the adapter's limit for a grid dimension is. */

@@ -1,28 +1,19 @@
 /** The numbers in a generated kernel's text: baked, or data that one text reads for many shapes. */
 import { declareSizes, type Sizes } from "../../shaders/kernel.ts";
+import { bitsOf } from "../../shaders/literal.ts";
+import { EXACT, QUOTIENT } from "../../shaders/quotient.ts";
 
 const ROLES = ["stride", "size", "start", "threads", "groups", "outputs", "chunk"] as const;
 
 /** What a number counts. Equal numbers of different roles stay apart: they are equal by chance. */
 export type Role = typeof ROLES[number];
 
-/** Below this, {@link QUOTIENT} is exact: half a unit outweighs the rounding of its two operations. */
-const EXACT = 2 ** 21;
-
-/**
- * Integer division by data. CPU adapters divide lane by lane, 70 ns for eight, and multiply all at
- * once. Conversions from and to i32 are single instructions there; those of u32 are not.
- */
-const QUOTIENT = `fn quotient(a: u32, inverse: f32) -> u32 {
-  return u32(i32((f32(i32(a)) + 0.5) * inverse));
-}`;
-
 /** What stands for a number in a text until {@link Numbers.finish} names it. */
 const MARKS = new RegExp(`\\b(${ROLES.join("|")}|shift|mask|inverse)_(\\d+)\\b`, "g");
 
 /** The datum of a mark. */
 function datumOf(role: string, value: number): number {
-  return role === "inverse" ? new Uint32Array(Float32Array.of(1 / value).buffer)[0] : value;
+  return role === "inverse" ? bitsOf(1 / value) : value;
 }
 
 const isPower = (n: number) => Number.isInteger(Math.log2(n));

@@ -11,7 +11,7 @@ import {
   type Step,
   storage,
 } from "../../shaders/kernel.ts";
-import { companionSum, sumParts } from "../../shaders/matmul_product.ts";
+import { sumParts } from "../../shaders/matmul_product.ts";
 import { Emitter, helperSource, type Index, type Value, widen } from "./emit.ts";
 import { keepsOrder, type Root } from "./fuse.ts";
 import type { GraphNode } from "./graph.ts";
@@ -233,8 +233,8 @@ export function reduceLowering(
       terms: split.pieces,
       size: outputs,
     } as const;
-    steps.push(sumParts({ ...parts, join }, profile, epilogue));
-    if (companion) steps.push(companionSum({ ...parts, partial: "tmp1" }, profile, companion));
+    const besides = companion && { ...companion, partial: "tmp1", size: outputs } as const;
+    steps.push(sumParts({ ...parts, join, companion: besides }, profile, epilogue));
   }
   const bytes = outputs * split.pieces * 4;
   return {
