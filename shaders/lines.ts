@@ -179,6 +179,24 @@ function lowerTeam(
   return finishLowering(program, view, source, grid, sizes);
 }
 
+/** llvmpipe leaves the loops of an invocation after so many rounds, all of them together, silently. */
+const MOST_ROUNDS = 65535;
+
+/** Refuses lines that an invocation of `team` could not go through once for each pass. */
+function requireRounds({ label, reductions }: LineProgram, { size }: AxisView, team: number): void {
+  const width = team > 1 && size % 4 === 0 ? 4 : 1;
+  const passes = reductions.length + 1;
+  // The test that ends a loop counts too.
+  const rounds = Math.floor(MOST_ROUNDS / passes) - 1;
+  if (Math.ceil(size / width / team) <= rounds) return;
+  throw new RangeError(
+    `${label} over ${size} elements of an axis is too long for a software adapter, whose loops end ` +
+      `after ${MOST_ROUNDS} rounds: here at most ${
+        Math.floor(MOST_ROUNDS / passes) * width * team
+      }.`,
+  );
+}
+
 /**
  * Lowers `program` on the lines of `view`: a subgroup or workgroup shares a line that is contiguous
  * and long; else each invocation has lines of its own.
@@ -190,5 +208,6 @@ export function lowerLines(
   epilogue: Epilogue = IDENTITY,
 ): Lowering {
   const alone = view.inner > 1 || view.size <= 16 || (profile.class === "cpu" && !profile.lanes);
+  if (profile.class === "cpu") requireRounds(program, view, alone ? 1 : profile.lanes);
   return (alone ? lowerSingle : lowerTeam)(program, view, profile, epilogue);
 }

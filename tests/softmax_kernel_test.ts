@@ -1,3 +1,4 @@
+import { throws } from "node:assert/strict";
 import type { AxisView } from "../engine/shape.ts";
 import { lowerSoftmax, type SoftmaxKind } from "../shaders/softmax.ts";
 import { close, values } from "./close.ts";
@@ -64,3 +65,11 @@ for (const schedule of SCHEDULES) {
     }
   });
 }
+
+Deno.test("lowerSoftmax() refuses lines that a software adapter would leave half done", async () => {
+  const { profile } = await deviceFor("cpu");
+  const line = (size: number) => ({ outer: 1, size, inner: 1 });
+  const longest = 4 * profile.lanes * 21844;
+  lowerSoftmax("softmax", line(longest), profile);
+  throws(() => lowerSoftmax("softmax", line(longest + 4), profile), /at most/);
+});
