@@ -62,10 +62,12 @@ const WANTED_LIMITS = [
   "minStorageBufferOffsetAlignment",
 ] as const;
 
+const OPTIONAL_FEATURES: readonly GPUFeatureName[] = ["timestamp-query", "shader-f16"];
+
 async function requestDevice(adapter: GPUAdapter): Promise<[GPUDevice, boolean]> {
   const requiredLimits: Record<string, number> = {};
   for (const name of WANTED_LIMITS) requiredLimits[name] = adapter.limits[name];
-  const optional = (["timestamp-query"] as GPUFeatureName[]).filter((f) => adapter.features.has(f));
+  const optional = OPTIONAL_FEATURES.filter((feature) => adapter.features.has(feature));
   // wgpu does not list subgroups among the features of an adapter, but grants them when asked.
   try {
     const requiredFeatures = [...optional, "subgroups" as GPUFeatureName];
