@@ -1,6 +1,8 @@
 /** Reverse-mode differentiation on the graph: gradients are nodes like all others. */
+import { promoting } from "./autocast.ts";
 import type { Attributes, Primitive } from "./attributes.ts";
 import { Replays } from "./gradient_checkpoint.ts";
+import { cast } from "./ops/cast.ts";
 import { add, ones } from "./ops/elementwise.ts";
 import { gradientRules } from "./primitives.ts";
 import type { Gradient, NodeOf } from "./rule.ts";
@@ -25,13 +27,17 @@ function below(root: Tensor): Tensor[] {
  *
  * @param loss a tensor with one element.
  * @param wanted leaves or intermediate tensors.
- * @returns one tensor per wanted one, or `undefined` where the loss does not depend on it.
+ * @returns one tensor per wanted one, of its type, or `undefined` where the loss does not depend on it.
  * @throws {RangeError} where the loss is not a scalar.
  */
 export function gradients(loss: Tensor, wanted: readonly Tensor[]): (Tensor | undefined)[] {
   if (loss.size !== 1) {
     throw new RangeError(`gradients: the loss has shape ${show(loss.shape)}, not [].`);
   }
+  return promoting(() => backward(loss, wanted));
+}
+
+function backward(loss: Tensor, wanted: readonly Tensor[]): (Tensor | undefined)[] {
   const order = below(loss);
   const targets = new Set(wanted);
   const active = new Set<Tensor>();
@@ -39,7 +45,7 @@ export function gradients(loss: Tensor, wanted: readonly Tensor[]): (Tensor | un
     if (targets.has(t) || t.inputs.some((x) => active.has(x))) active.add(t);
   }
   const replays = new Replays(order);
-  const sums = new Map<Tensor, Tensor>([[loss, ones(loss.shape)]]);
+  const sums = new Map<Tensor, Tensor>([[loss, ones(loss.shape, loss.dtype)]]);
   for (let i = order.length - 1; i >= 0; i--) {
     const t = order[i];
     const g = sums.get(t);
@@ -49,8 +55,8 @@ export function gradients(loss: Tensor, wanted: readonly Tensor[]): (Tensor | un
     const known = replays.of(t) as NodeOf<Primitive> & { attributes: Attributes[Primitive] };
     const parts = rule(known, g, needs);
     t.inputs.forEach((x, k) => {
-      const part = parts[k];
-      if (!needs[k] || !part) return;
+      if (!needs[k] || !parts[k]) return;
+      const part = cast(parts[k], x.dtype);
       const before = sums.get(x);
       sums.set(x, before ? add(before, part) : part);
     });

@@ -30,6 +30,8 @@ export interface AdapterProfile {
   readonly maxBindingBytes: number;
   /** Workgroups per dispatch dimension. */
   readonly maxGrid: number;
+  /** Whether kernels may store f16; without it, plans that hold tensors of f16 are refused. */
+  readonly f16: boolean;
   /** Tiles that were measured on this very adapter; absent where none were. */
   readonly tiles?: TileChoices | undefined;
 }
@@ -140,6 +142,7 @@ export async function openDevice(
       maxBindings: gpu.limits.maxStorageBuffersPerShaderStage,
       maxBindingBytes: gpu.limits.maxStorageBufferBindingSize,
       maxGrid: gpu.limits.maxComputeWorkgroupsPerDimension,
+      f16: gpu.features.has("shader-f16"),
       tiles: await tunedTiles(name),
     },
   };

@@ -2,26 +2,44 @@
 import { f32 } from "../shaders/literal.ts";
 
 /** Name of an element type. */
-export type DType = "f32" | "i32" | "u32";
+export type DType = "f32" | "f16" | "i32" | "u32";
 
 /** Host arrays that hold tensor data. */
-export type TypedArray = Float32Array | Int32Array | Uint32Array;
+export type TypedArray = Float32Array | Float16Array | Int32Array | Uint32Array;
 
 interface DTypeInfo {
   readonly bytes: number;
   readonly array: (buffer: ArrayBuffer) => TypedArray;
-  /** WGSL literal of a host number. */
+  /** WGSL type of a value in registers: f16 is a way to store numbers, which are computed in f32. */
+  readonly computed: "f32" | "i32" | "u32";
+  /** WGSL literal of a host number, of the type {@link computed}. */
   readonly literal: (value: number) => string;
 }
 
-/** What each element type is on the host and in WGSL (where its name is the same). */
+/** What each element type is on the host and in WGSL. */
 export const DTYPES: Readonly<Record<DType, DTypeInfo>> = {
-  f32: { bytes: 4, array: (b) => new Float32Array(b), literal: f32 },
-  i32: { bytes: 4, array: (b) => new Int32Array(b), literal: (v) => `i32(${v | 0})` },
-  u32: { bytes: 4, array: (b) => new Uint32Array(b), literal: (v) => `${v >>> 0}u` },
+  f32: { bytes: 4, array: (b) => new Float32Array(b), computed: "f32", literal: f32 },
+  f16: { bytes: 2, array: (b) => new Float16Array(b), computed: "f32", literal: f32 },
+  i32: {
+    bytes: 4,
+    array: (b) => new Int32Array(b),
+    computed: "i32",
+    literal: (v) => `i32(${v | 0})`,
+  },
+  u32: {
+    bytes: 4,
+    array: (b) => new Uint32Array(b),
+    computed: "u32",
+    literal: (v) => `${v >>> 0}u`,
+  },
 };
 
 /** The type of a host array. */
 export function dtypeOf(data: TypedArray): DType {
-  return data instanceof Float32Array ? "f32" : data instanceof Int32Array ? "i32" : "u32";
+  if (data instanceof Float32Array) return "f32";
+  if (data instanceof Float16Array) return "f16";
+  return data instanceof Int32Array ? "i32" : "u32";
 }
+
+/** Whether a type holds numbers that are computed with in f32. */
+export const isFloat = (dtype: DType): boolean => DTYPES[dtype].computed === "f32";

@@ -243,7 +243,14 @@ export class Runtime {
       throw new Error(`A leaf of shape [${leaf.shape}] has neither host values nor GPU memory.`);
     }
     const buffer = this.createBuffer(host.byteLength);
-    this.device.gpu.queue.writeBuffer(buffer, 0, host as BufferSource);
+    const bytes = new Uint8Array(host.buffer as ArrayBuffer, host.byteOffset, host.byteLength);
+    const whole = bytes.length & ~3;
+    const { queue } = this.device.gpu;
+    queue.writeBuffer(buffer, 0, bytes.subarray(0, whole));
+    // Writes go by words: what is left of an odd number of f16 is filled up.
+    if (whole < bytes.length) {
+      queue.writeBuffer(buffer, whole, Uint8Array.of(...bytes.subarray(whole), 0, 0));
+    }
     return leaf.storage = { buffer, offset: 0 };
   }
 }

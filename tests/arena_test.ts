@@ -51,6 +51,7 @@ const PROFILE: AdapterProfile = {
   maxBindings: 16,
   maxBindingBytes: 2 ** 27,
   maxGrid: 65535,
+  f16: true,
 };
 
 /** The plan of all gradients of Hiera T. */

@@ -37,7 +37,13 @@ const FOLDER = new URL("snapshots/", import.meta.url);
 const UPDATE = Boolean(Deno.env.get("UPDATE_SNAPSHOTS"));
 const HOW = "if this is meant, run: UPDATE_SNAPSHOTS=1 deno test -A tests/snapshots_test.ts";
 
-const COMMON = { maxInvocations: 256, workgroupBytes: 16384, maxBindings: 8, maxGrid: 65535 };
+const COMMON = {
+  maxInvocations: 256,
+  workgroupBytes: 16384,
+  maxBindings: 8,
+  maxGrid: 65535,
+  f16: true,
+};
 
 /** Adapters that nobody has: no plan below asks a real one. */
 const PROFILES: Readonly<Record<string, AdapterProfile>> = {

@@ -1,5 +1,6 @@
 /** Pairs sums with kernels that read the same values anyway, so that one dispatch computes both. */
 import type { Attributes, Primitive } from "../attributes.ts";
+import { isFloat } from "../dtype.ts";
 import { numel, sameShape } from "../shape.ts";
 import type { Root } from "./fuse.ts";
 import { type GraphNode, strip } from "./graph.ts";
@@ -31,7 +32,7 @@ function firstReads(roots: readonly Root[]): Map<GraphNode, number> {
 }
 
 const isSum = ({ kind, node }: Root) =>
-  kind === "reduce" && node.op === "sum" && node.dtype === "f32";
+  kind === "reduce" && node.op === "sum" && isFloat(node.dtype);
 
 const dimsOf = ({ node }: Root) => (node.tensor.attributes as Attributes["sum"]).dims;
 

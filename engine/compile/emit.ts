@@ -1,6 +1,6 @@
 /** WGSL of fused elementwise work: values of nodes at an index, one or four elements at a time. */
 import type { Attributes } from "../attributes.ts";
-import { type DType, DTYPES } from "../dtype.ts";
+import { type DType, DTYPES, isFloat } from "../dtype.ts";
 import { numel, type Shape, stridesOf } from "../shape.ts";
 import type { GraphNode } from "./graph.ts";
 import { BAKED, type Numbers } from "./numbers.ts";
@@ -40,8 +40,13 @@ export interface Value {
 /** Whether a leaf is bound as vec4s or as scalars. */
 export type Access = "vector" | "scalar";
 
+/** WGSL type of one or four values of `dtype` in registers. */
+export const typeOf = (dtype: DType, wide: boolean): string =>
+  wide ? `vec4<${DTYPES[dtype].computed}>` : DTYPES[dtype].computed;
+
 /** Splats a scalar where a vec4 is wanted. */
-export const widen = (v: Value, dtype: DType) => v.wide ? v.code : `vec4<${dtype}>(${v.code})`;
+export const widen = (v: Value, dtype: DType): string =>
+  v.wide ? v.code : `${typeOf(dtype, true)}(${v.code})`;
 
 /** Emits statements that compute nodes; equal expressions are computed once. */
 export class Emitter {
@@ -179,7 +184,7 @@ export class Emitter {
       return `${name}[${flat} ${offset > 0 ? "+" : "-"} ${far}]`;
     };
     return {
-      code: this.let(`vec4<${leaf.dtype}>(${[0, 1, 2, 3].map(at).join(", ")})`),
+      code: this.let(`${typeOf(leaf.dtype, true)}(${[0, 1, 2, 3].map(at).join(", ")})`),
       wide: true,
     };
   }
@@ -235,16 +240,15 @@ export class Emitter {
     const code = args.map((v, i) => wide ? widen(v, n.inputs[i].dtype) : v.code);
     const [{ dtype }] = n.inputs;
     const condition = () =>
-      dtype === "f32"
+      isFloat(dtype)
         ? isTrue(code[0], wide ? 4 : 1)
-        : `${code[0]} != ${wide ? `vec4<${dtype}>()` : zero(dtype)}`;
-    const type = (dtype: DType) => wide ? `vec4<${dtype}>` : dtype;
+        : `${code[0]} != ${wide ? `${typeOf(dtype, true)}()` : zero(dtype)}`;
     const text = n.op === "where"
       ? `select(${code[2]}, ${code[1]}, ${condition()})`
       : n.op === "cast"
-      ? castCode(code[0], type(n.dtype))
+      ? castCode(code[0], n.dtype, wide)
       : n.op === "bitcast"
-      ? `bitcast<${type(n.dtype)}>(${code[0]})`
+      ? `bitcast<${typeOf(n.dtype, wide)}>(${code[0]})`
       : n.inputs.length === 2
       ? binaryCode(n.op, code[0], code[1], dtype, wide, this.helpers)
       : unaryCode(n.op, code[0], wide, this.helpers);
@@ -374,7 +378,7 @@ export class Emitter {
       wide && !wideConditions.has(i) ? `vec4<bool>(${c})` : c;
     const joined = conditions.map(spread).join(" & ");
     const kept = wide ? widen(value, n.dtype) : value.code;
-    const nothing = wide ? `vec4<${n.dtype}>()` : zero(n.dtype);
+    const nothing = wide ? `${typeOf(n.dtype, true)}()` : zero(n.dtype);
     return { code: this.let(`select(${nothing}, ${kept}, ${joined})`), wide };
   }
 }

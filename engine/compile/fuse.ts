@@ -1,5 +1,6 @@
 /** Decides which nodes get buffers and kernels, and which are folded into the kernels that read them. */
 import type { Primitive } from "../attributes.ts";
+import { isFloat } from "../dtype.ts";
 import { worthwhile } from "./epilogue_worth.ts";
 import { pairSums, positionOf } from "./companions.ts";
 import type { Shape } from "../shape.ts";
@@ -279,7 +280,7 @@ function attachEpilogues(
     const candidates = [...aligned(root)].filter((h) => {
       const host = owner.get(h);
       return host && takesEpilogue(h.op) && uses.get(h)!.size === 1 && !host.epilogue &&
-        h.size === root.node.size && h.dtype === "f32" && root.node.dtype === "f32" &&
+        h.size === root.node.size && isFloat(h.dtype) && isFloat(root.node.dtype) &&
         (!demanded.has(h) || onlyExtrasDemand(graph, roots, h)) &&
         (firstExtraUse.get(h) ?? Infinity) > root.node.index &&
         host.leaves.size + h.inputs.length + root.leaves.size <= 8;

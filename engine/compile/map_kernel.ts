@@ -16,6 +16,7 @@ import {
   helperSource,
   type Index,
   NotVectorisable,
+  typeOf,
   type Value,
   widen,
 } from "./emit.ts";
@@ -63,7 +64,7 @@ export class Bindings {
   declare(accesses: ReadonlyMap<GraphNode, Access>): string {
     return [...this.names].map(([leaf, name], i) => {
       const vector = accesses.get(leaf) === "vector";
-      return storage(this.first + i, name, vector ? `vec4<${leaf.dtype}>` : leaf.dtype);
+      return storage(this.first + i, name, typeOf(leaf.dtype, vector));
     }).join("\n");
   }
 }
@@ -150,7 +151,7 @@ export function mapKernel(
   const { code, value } = emitter.codeFor(result.value);
   const count = stored.size / width;
   const grid = grid1d(Math.ceil(count / WORKGROUP), profile.maxGrid);
-  const type = width === 4 ? `vec4<${stored.dtype}>` : stored.dtype;
+  const type = typeOf(stored.dtype, width === 4);
   const { declarations, statements, sizes } = numbers.finish(
     `if (i >= ${numbers.of(count, "threads")}) { return; }
   let f = i * ${width}u;

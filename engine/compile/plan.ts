@@ -1,7 +1,7 @@
 /** From a canonical graph to a plan: kernels in order, and where each of their buffers lies. */
 import type { HeavyAttributes } from "../attributes.ts";
 import type { AdapterProfile } from "../device.ts";
-import { DTYPES } from "../dtype.ts";
+import { type DType, DTYPES } from "../dtype.ts";
 import { MemoryError, type PlanMemory, sizeText } from "../memory.ts";
 import type { HeavyRule, OutputSpec } from "../rule.ts";
 import { numel, show } from "../shape.ts";
@@ -11,6 +11,7 @@ import { fuse, type Root } from "./fuse.ts";
 import { type Graph, type GraphNode, strip } from "./graph.ts";
 import { epilogueOf, mapKernel } from "./map_kernel.ts";
 import { reduceLowering } from "./reduce_kernel.ts";
+import { storedAs } from "./stored_types.ts";
 
 /** Rules of the primitives that have hand-written kernels. */
 export type HeavyRules = {
@@ -66,6 +67,12 @@ export interface Plan {
 
 const bytesOf = (spec: OutputSpec) =>
   Math.ceil(numel(spec.shape) * DTYPES[spec.dtype].bytes / 16) * 16;
+
+/** A binding of a dispatch, and the type of its elements. */
+interface Bound {
+  readonly ref: Ref;
+  readonly dtype: DType;
+}
 
 /** One root with its dispatches, before memory is assigned. */
 interface Work {
@@ -347,17 +354,22 @@ export function makePlan(request: PlanRequest): Plan {
     });
     const beside = w.companion && place(keyOf(w.companion.owner), w.companion.owner);
     const scratch = (w.lowering.scratch ?? []).map((bytes) => memory.scratch(w.root.node, bytes));
-    const resolve = (arg: Arg): Ref[] => {
-      if (arg === "epilogue") return w.epilogueLeaves.map((n) => memory.refOf(n));
-      if (arg === "companionEpilogue") return w.companion!.leaves.map((n) => memory.refOf(n));
-      if (arg === "companion") return [beside!];
+    const bound = (n: GraphNode): Bound => ({ ref: memory.refOf(n), dtype: n.dtype });
+    const resolve = (arg: Arg): Bound[] => {
+      if (arg === "epilogue") return w.epilogueLeaves.map(bound);
+      if (arg === "companionEpilogue") return w.companion!.leaves.map(bound);
+      if (arg === "companion") return [{ ref: beside!, dtype: w.companion!.owner.dtype }];
       const index = Number(arg.slice(3));
-      if (arg.startsWith("out")) return [outputs[Number(arg.slice(3))]];
-      if (arg.startsWith("tmp")) return [scratch[index].ref];
-      return [memory.refOf(w.inputs[Number(arg.slice(2))])];
+      if (arg.startsWith("out")) return [{ ref: outputs[index], dtype: w.outputs[index].dtype }];
+      if (arg.startsWith("tmp")) return [{ ref: scratch[index].ref, dtype: "f32" }];
+      return [bound(w.inputs[Number(arg.slice(2))])];
     };
     for (const { kernel, args } of w.lowering.steps) {
-      steps.push({ kernel, bindings: args.flatMap(resolve) });
+      const bindings = args.flatMap(resolve);
+      steps.push({
+        kernel: storedAs(kernel, bindings.map(({ dtype }) => dtype)),
+        bindings: bindings.map(({ ref }) => ref),
+      });
     }
     for (const stay of scratch) memory.release(stay);
     const keys = new Set(readBy(w).map(keyOf));
@@ -370,7 +382,12 @@ export function makePlan(request: PlanRequest): Plan {
   const copies = graph.targets.slice(reads).flatMap((t, target) =>
     direct.has(target)
       ? []
-      : [{ from: memory.refOf(t), target, bytes: t.size * DTYPES[t.dtype].bytes }]
+      // Copies go by whole words.
+      : [{
+        from: memory.refOf(t),
+        target,
+        bytes: Math.ceil(t.size * DTYPES[t.dtype].bytes / 4) * 4,
+      }]
   );
   const results = graph.targets.slice(0, reads).map((t) => memory.refOf(t));
   const { uploads, uploadBytes, leafBytes } = memory;

@@ -1,5 +1,6 @@
 /** Kernels generated for sums, maxima and argmax, with what they read computed on the way. */
 import type { AdapterProfile } from "../device.ts";
+import { isFloat } from "../dtype.ts";
 import { numel, type Shape, show, stridesOf } from "../shape.ts";
 import {
   type Arg,
@@ -192,7 +193,7 @@ export function reduceLowering(
   });
   const keptVector = width === 4 && !reduced.includes(last);
   const groups = keptVector ? outputs / 4 : outputs;
-  const split = op === "argmax" || root.node.dtype !== "f32"
+  const split = op === "argmax" || !isFloat(root.node.dtype)
     ? { dim: -1, pieces: 1, chunk: 0 }
     : splitOf(layout, width, groups, profile);
   const threads = groups * split.pieces;

@@ -1,7 +1,7 @@
 /** WGSL expressions of the elementwise ops, for one element or four. */
 import { maximum, minimum, nan, relu, type Width } from "../../shaders/nan.ts";
 import type { Primitive } from "../attributes.ts";
-import type { DType } from "../dtype.ts";
+import { type DType, DTYPES, isFloat } from "../dtype.ts";
 
 const type = (wide: boolean) => wide ? "vec4<f32>" : "f32";
 
@@ -107,7 +107,7 @@ function comparison(
 ): string {
   const t = type(width === 4);
   const holds = operands.join(` ${operator} `);
-  const doubtful = dtype === "f32" ? operands.filter((x) => !NUMBER.test(x)) : [];
+  const doubtful = isFloat(dtype) ? operands.filter((x) => !NUMBER.test(x)) : [];
   if (doubtful.length > 0) helpers.add(`nan_${width}`);
   const numbers = [...new Set(doubtful)].map((x) => ` & !nan_${width}(${x})`).join("");
   return `select(${t}(0.0), ${t}(1.0), ${numbers ? `(${holds})${numbers}` : holds})`;
@@ -127,8 +127,8 @@ export function binaryCode(
   const operator = COMPARISONS[op];
   if (operator) return comparison(operator, [a, b], dtype, width, helpers);
   if (EXTREMES[op]) {
-    const name = dtype === "f32" ? `${op}_${width}` : EXTREMES[op];
-    if (dtype === "f32") helpers.add(name);
+    const name = isFloat(dtype) ? `${op}_${width}` : EXTREMES[op];
+    if (isFloat(dtype)) helpers.add(name);
     return `${name}(${a}, ${b})`;
   }
   if (op === "shiftRight") return `${a} >> ${b}`;
@@ -140,5 +140,9 @@ export function binaryCode(
   throw new Error(`No elementwise code for the primitive "${op}".`);
 }
 
-/** WGSL of a conversion. */
-export const castCode = (x: string, to: string): string => `${to}(${x})`;
+/** WGSL of a conversion; to f16, of a rounding. */
+export function castCode(x: string, to: DType, wide: boolean): string {
+  const converted = (type: string, value: string) => `${wide ? `vec4<${type}>` : type}(${value})`;
+  const { computed } = DTYPES[to];
+  return converted(computed, to === computed ? x : converted(to, x));
+}

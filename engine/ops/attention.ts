@@ -7,6 +7,7 @@ import {
 import { adjacent, type HeavyRule, type InputView } from "../rule.ts";
 import { sameShape, type Shape, show } from "../shape.ts";
 import { node, type Tensor } from "../tensor.ts";
+import { factors } from "./matmul.ts";
 import { expand, narrow, padZeros, permute, reshape } from "./movement.ts";
 import { sumTo } from "./reduce.ts";
 import { noSecondDerivative } from "./second_derivative.ts";
@@ -41,6 +42,7 @@ function maskOf(mask: Tensor, [batch, heads, queries]: Shape, keys: number): Ten
  * @param v [B, H, M, E]
  * @returns [B, H, N, E]; zeros for a query whose keys are all hidden.
  * @throws {RangeError} where shapes disagree.
+ * @throws {TypeError} where q, k and v are not all f32, or all f16; the mask may be either.
  */
 export function scaledDotProductAttention(
   q: Tensor,
@@ -65,7 +67,8 @@ export function scaledDotProductAttention(
   };
   // The kernels take one width for all: zeros add nothing to scores, and their outputs are cut off.
   const width = Math.max(q.shape[3], v.shape[3]);
-  const wide = [q, k, v].map((x) => headsLast(widen(x, width)));
+  const wide = factors("scaledDotProductAttention", q, k, v)
+    .map((x) => headsLast(widen(x, width)));
   const inputs = mask ? [...wide, maskOf(mask, q.shape, k.shape[2])] : wide;
   const out = headsLast(node("attention", attributes, inputs, wide[0].shape));
   return narrow(out, 3, 0, v.shape[3]);
@@ -121,13 +124,14 @@ export const attentionRules: {
     extraOutputs: ({ inputs: [q] }) => [{ shape: rowsShape(q), dtype: "f32" }],
     gradient: (n, g, needs) => {
       const [q, k, v, mask] = n.inputs;
-      const lse = node("output", { index: 1 }, [n], rowsShape(q));
+      const lse = node("output", { index: 1 }, [n], rowsShape(q), "f32");
       const maskGradient = mask !== undefined && needs[3];
       const inputs = [q, k, v, n, lse, g, ...mask ? [mask] : []];
       const main = node("attentionBackward", { ...n.attributes, maskGradient }, inputs, q.shape);
-      const output = (index: number, shape: Shape) => node("output", { index }, [main], shape);
+      const output = (index: number, shape: Shape, dtype = main.dtype) =>
+        node("output", { index }, [main], shape, dtype);
       const gradients: (Tensor | undefined)[] = [main, output(1, k.shape), output(2, v.shape)];
-      if (maskGradient) gradients.push(sumTo(output(3, scoresShape(n.inputs)), mask.shape));
+      if (maskGradient) gradients.push(sumTo(output(3, scoresShape(n.inputs), "f32"), mask.shape));
       else if (mask) gradients.push(undefined);
       return gradients;
     },
@@ -138,8 +142,8 @@ export const attentionRules: {
     epilogue: false,
     readsInPlace,
     extraOutputs: ({ inputs, attributes }) => [
-      { shape: inputs[1].shape, dtype: "f32" },
-      { shape: inputs[2].shape, dtype: "f32" },
+      { shape: inputs[1].shape, dtype: inputs[1].dtype },
+      { shape: inputs[2].shape, dtype: inputs[2].dtype },
       ...attributes.maskGradient ? [{ shape: scoresShape(inputs), dtype: "f32" as const }] : [],
     ],
     gradient: noSecondDerivative("scaledDotProductAttention"),

@@ -6,11 +6,12 @@ import {
   lowerConv2dWeight,
 } from "../../shaders/conv2d.ts";
 import type { ConvAttributes } from "../attributes.ts";
+import { lowered } from "../autocast.ts";
 import type { HeavyRule } from "../rule.ts";
 import { type Shape, show } from "../shape.ts";
 import { node, type Tensor } from "../tensor.ts";
 import { add } from "./elementwise.ts";
-import { matmul } from "./matmul.ts";
+import { factors, matmul } from "./matmul.ts";
 import { permute, reshape } from "./movement.ts";
 
 /** Parameters of {@link conv2d}; one number stands for both directions. */
@@ -40,7 +41,7 @@ function addBias(op: string, y: Tensor, bias: Tensor | undefined): Tensor {
   if (bias.size !== y.shape[1]) {
     throw new RangeError(`${op}: a bias of ${show(bias.shape)} for ${y.shape[1]} channels.`);
   }
-  return add(y, reshape(bias, [1, -1, 1, 1]));
+  return add(y, reshape(lowered(bias), [1, -1, 1, 1]));
 }
 
 /**
@@ -51,6 +52,7 @@ function addBias(op: string, y: Tensor, bias: Tensor | undefined): Tensor {
  * @param bias [O].
  * @returns [B, O, (H + 2 padding - kh) / stride + 1, …] (rounded down).
  * @throws {RangeError} where shapes do not fit.
+ * @throws {TypeError} where x and weight are not both f32, or both f16.
  */
 export function conv2d(
   x: Tensor,
@@ -73,7 +75,7 @@ export function conv2d(
   const shape = convShape(x.shape, weight.shape, attributes);
   const { outHeight, outWidth } = convSizes(shape);
   const size = [shape.batch, shape.filters, outHeight, outWidth];
-  return addBias("conv2d", node("conv2d", attributes, [x, weight], size, "f32"), bias);
+  return addBias("conv2d", node("conv2d", attributes, factors("conv2d", x, weight), size), bias);
 }
 
 /**
@@ -125,9 +127,9 @@ export const conv2dRule: HeavyRule<"conv2d"> = {
     const [, , height, width] = x.shape;
     const [, , kh, kw] = weight.shape;
     const toInput = () =>
-      node("conv2dInput", { ...attributes, height, width }, [g, weight], x.shape, "f32");
+      node("conv2dInput", { ...attributes, height, width }, [g, weight], x.shape);
     const toWeight = () =>
-      node("conv2dWeight", { ...attributes, kernel: [kh, kw] }, [x, g], weight.shape, "f32");
+      node("conv2dWeight", { ...attributes, kernel: [kh, kw] }, [x, g], weight.shape);
     return [needs[0] ? toInput() : undefined, needs[1] ? toWeight() : undefined];
   },
   epilogue: true,

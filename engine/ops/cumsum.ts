@@ -1,5 +1,7 @@
 /** Running sums along a dimension. */
 import { lowerCumsum } from "../../shaders/cumsum.ts";
+import { raised } from "../autocast.ts";
+import { isFloat } from "../dtype.ts";
 import type { HeavyRule } from "../rule.ts";
 import { axisView, dimension } from "../shape.ts";
 import { node, type Tensor } from "../tensor.ts";
@@ -7,12 +9,14 @@ import { node, type Tensor } from "../tensor.ts";
 /**
  * Sums of x along `dim` up to and including each element.
  *
- * @throws {TypeError} for a tensor that is not f32.
+ * @throws {TypeError} for a tensor that is neither f32 nor f16.
  */
 export function cumsum(x: Tensor, dim: number): Tensor {
-  if (x.dtype !== "f32") throw new TypeError(`cumsum: the tensor is ${x.dtype}, not f32.`);
+  if (!isFloat(x.dtype)) {
+    throw new TypeError(`cumsum: the tensor is ${x.dtype}, neither f32 nor f16.`);
+  }
   const view = axisView(x.shape, dimension(dim, x.rank, "cumsum"));
-  return node("cumsum", { ...view, reverse: false }, [x], x.shape);
+  return node("cumsum", { ...view, reverse: false }, [raised(x)], x.shape);
 }
 
 /** Rule of the primitive: the gradient is the running sum from the other end. */

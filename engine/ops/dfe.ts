@@ -17,6 +17,10 @@ function shapeOf({ shape }: Tensor): DfeShape {
 }
 
 function requireSame(op: string, maps: readonly Tensor[]): void {
+  const other = maps.find((map) => map.dtype !== "f32");
+  if (other) {
+    throw new TypeError(`${op}: a map is ${other.dtype}, not f32, in which its means are taken.`);
+  }
   if (maps[0].rank === 4 && maps.every((map) => sameShape(map.shape, maps[0].shape))) return;
   throw new RangeError(
     `${op}: maps ${maps.map((map) => show(map.shape)).join(", ")} are not of one [B, C, H, W].`,

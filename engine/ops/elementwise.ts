@@ -1,6 +1,7 @@
 /** Elementwise ops. They fuse: a chain of them, with the movement between, becomes one kernel. */
 import type { BinaryAttributes, Primitive, UnaryAttributes } from "../attributes.ts";
-import { type DType, type TypedArray } from "../dtype.ts";
+import { promoted, raised } from "../autocast.ts";
+import { type DType, isFloat, type TypedArray } from "../dtype.ts";
 import type { Gradient } from "../rule.ts";
 import { broadcastShapes, type Shape } from "../shape.ts";
 import { node, type Tensor, tensor } from "../tensor.ts";
@@ -36,7 +37,7 @@ function lift(x: Operand, like: DType): Tensor {
 
 function pair(op: string, a: Operand, b: Operand): [Tensor, Tensor] {
   const like = typeof a === "number" ? (b as Tensor).dtype ?? "f32" : a.dtype;
-  const [x, y] = [lift(a, like), lift(b, like)];
+  const [x, y] = promoted([lift(a, like), lift(b, like)]);
   if (x.dtype !== y.dtype) {
     throw new TypeError(`${op}: operands are ${x.dtype} and ${y.dtype}; cast one of them.`);
   }
@@ -95,13 +96,13 @@ export const sign = (x: Tensor): Tensor => unary("sign", x);
 /** Largest integer not above x; no gradient flows. */
 export const floor = (x: Tensor): Tensor => unary("floor", x);
 /** e to the x. */
-export const exp = (x: Tensor): Tensor => unary("exp", x);
+export const exp = (x: Tensor): Tensor => unary("exp", raised(x));
 /** Natural logarithm. */
-export const log = (x: Tensor): Tensor => unary("log", x);
+export const log = (x: Tensor): Tensor => unary("log", raised(x));
 /** Square root. */
 export const sqrt = (x: Tensor): Tensor => unary("sqrt", x);
 /** 1 / sqrt(x). */
-export const rsqrt = (x: Tensor): Tensor => unary("rsqrt", x);
+export const rsqrt = (x: Tensor): Tensor => unary("rsqrt", raised(x));
 /** Sine. */
 export const sin = (x: Tensor): Tensor => unary("sin", x);
 /** Cosine. */
@@ -113,20 +114,21 @@ export const sigmoid = (x: Tensor): Tensor => unary("sigmoid", x);
 /** Gauss error function. */
 export const erf = (x: Tensor): Tensor => unary("erf", x);
 /** log(1 + exp(x)), stable for large |x|. */
-export const softplus = (x: Tensor): Tensor => unary("softplus", x);
+export const softplus = (x: Tensor): Tensor => unary("softplus", raised(x));
 /** max(x, 0); the gradient at 0 is 0. */
 export const relu = (x: Tensor): Tensor => unary("relu", x);
 /** x * x. */
 export const square = (x: Tensor): Tensor => mul(x, x);
 /** 1 / x. */
-export const reciprocal = (x: Tensor): Tensor => div(1, x);
+export const reciprocal = (x: Tensor): Tensor => div(1, raised(x));
 /** Exact GELU, x * Phi(x). */
 export const gelu = (x: Tensor): Tensor => mul(mul(x, 0.5), add(erf(mul(x, Math.SQRT1_2)), 1));
 /** x * sigmoid(x). */
 export const silu = (x: Tensor): Tensor => mul(x, sigmoid(x));
 
-/** x to the power of `exponent`. */
-export function pow(x: Tensor, exponent: Operand): Tensor {
+/** `base` to the power of `exponent`. */
+export function pow(base: Tensor, exponent: Operand): Tensor {
+  const x = raised(base);
   if (exponent === 2) return square(x);
   if (exponent === 1) return x;
   if (exponent === 0.5) return sqrt(x);
@@ -165,16 +167,6 @@ export function pad(
   return where(padZeros(ones(x.shape), amounts), padded, value);
 }
 
-/** Converts the element type; f32 to integers truncates. */
-export function cast(x: Tensor, to: DType): Tensor {
-  return x.dtype === to ? x : node("cast", { to }, [x], x.shape, to);
-}
-
-/** Reinterprets the bits as another type. */
-export function bitcast(x: Tensor, to: DType): Tensor {
-  return x.dtype === to ? x : node("bitcast", { to }, [x], x.shape, to);
-}
-
 /** x without a gradient. */
 export function detach(x: Tensor): Tensor {
   return node("detach", {}, [x], x.shape);
@@ -205,7 +197,7 @@ export const unaryGradients: FusedGradients<keyof UnaryAttributes> = {
   softplus: (n, g) => [mul(g, sigmoid(n.inputs[0]))],
   relu: (n, g) => [where(le(n, 0), 0, g)],
   bitcast: none,
-  cast: (n, g) => [n.inputs[0].dtype === "f32" && n.dtype === "f32" ? g : undefined],
+  cast: (n, g) => [n.inputs.every((x) => isFloat(x.dtype)) && isFloat(n.dtype) ? g : undefined],
 };
 
 /** Gradients of the binary ops, on operands already of one shape. */

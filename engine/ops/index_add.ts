@@ -1,5 +1,6 @@
 /** Sums of rows by an index: the gradient of a selection. */
 import { lowerIndexAdd } from "../../shaders/index_add.ts";
+import { isFloat } from "../dtype.ts";
 import type { HeavyRule } from "../rule.ts";
 import { axisView, dimension, show } from "../shape.ts";
 import { node, type Tensor } from "../tensor.ts";
@@ -14,7 +15,7 @@ import { indexSelect, reshape } from "./movement.ts";
  */
 export function indexAdd(g: Tensor, dim: number, index: Tensor, size: number): Tensor {
   const axis = dimension(dim, g.rank, "indexAdd");
-  if (index.rank !== 1 || index.dtype === "f32" || g.shape[axis] !== index.size) {
+  if (index.rank !== 1 || isFloat(index.dtype) || g.shape[axis] !== index.size) {
     throw new RangeError(
       `indexAdd: index ${index.dtype} ${show(index.shape)} does not fit dimension ${axis} of ${
         show(g.shape)

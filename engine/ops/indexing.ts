@@ -1,7 +1,8 @@
 /** Selection by computed indices, composed of row selection. */
 import { axisView, dimension, show } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
-import { add, arange, cast, eq, mul } from "./elementwise.ts";
+import { cast } from "./cast.ts";
+import { add, arange, eq, mul } from "./elementwise.ts";
 import { indexSelect, reshape, unsqueeze } from "./movement.ts";
 
 /**

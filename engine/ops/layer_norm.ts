@@ -1,5 +1,6 @@
 /** Layer normalisation along the last dimension, or along the channels of [B, C, H, W]. */
 import { lowerLayerNorm, lowerLayerNormBackward } from "../../shaders/layer_norm.ts";
+import { raised } from "../autocast.ts";
 import type { HeavyRule } from "../rule.ts";
 import { axisView, type Shape, show } from "../shape.ts";
 import { node, type Tensor } from "../tensor.ts";
@@ -24,7 +25,7 @@ function along(
       }.`,
     );
   }
-  return node("layerNorm", { ...view, eps }, [x, weight, bias], x.shape);
+  return node("layerNorm", { ...view, eps }, [x, weight, bias].map(raised), x.shape);
 }
 
 /** (x - mean) / sqrt(variance + eps) * weight + bias over the last dimension. */
@@ -56,8 +57,8 @@ export const layerNormRules: {
     gradient: (n, g, needs) => {
       const { outer, size, inner } = n.attributes;
       const [x, weight, bias] = n.inputs;
-      const mean = node("output", { index: 1 }, [n], [outer, inner]);
-      const rstd = node("output", { index: 2 }, [n], [outer, inner]);
+      const mean = node("output", { index: 1 }, [n], [outer, inner], "f32");
+      const rstd = node("output", { index: 2 }, [n], [outer, inner], "f32");
       const { full, line } = shapes(n.attributes);
       const upstream = reshape(g, full);
       const centred = () => sub(reshape(x, full), reshape(mean, line));

@@ -1,4 +1,5 @@
 /** The affine map of the last dimension. */
+import { lowered } from "../autocast.ts";
 import { show } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 import { add } from "./elementwise.ts";
@@ -20,6 +21,6 @@ export function linear(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
     );
   }
   const rows = matmul(reshape(x, [-1, inputs]), weight, { transB: true });
-  const out = bias ? add(rows, bias) : rows;
+  const out = bias ? add(rows, lowered(bias)) : rows;
   return reshape(out, [...x.shape.slice(0, -1), outputs]);
 }

@@ -1,5 +1,7 @@
 /** Matrix products. */
 import { lowerMatmul, type MatrixView } from "../../shaders/matmul.ts";
+import { lowered } from "../autocast.ts";
+import { isFloat } from "../dtype.ts";
 import { adjacent, type Gradient, type HeavyRule, type InputView } from "../rule.ts";
 import { broadcastShapes, numel, type Shape, show } from "../shape.ts";
 import { node, type Tensor } from "../tensor.ts";
@@ -19,7 +21,19 @@ function product(a: Tensor, b: Tensor, transA: boolean, transB: boolean): Tensor
   const batch = Math.max(a.shape[0], b.shape[0]);
   const m = a.shape[transA ? 2 : 1];
   const n = b.shape[transB ? 1 : 2];
-  return node("matmul", { transA, transB }, [a, b], [batch, m, n], "f32");
+  return node("matmul", { transA, transB }, [a, b], [batch, m, n]);
+}
+
+/** The factors of a product as it takes them: both f32, or both f16. */
+export function factors(op: string, ...operands: readonly [Tensor, Tensor, ...Tensor[]]): Tensor[] {
+  const chosen = operands.map(lowered);
+  const [{ dtype }] = chosen;
+  if (!isFloat(dtype) || chosen.some((x) => x.dtype !== dtype)) {
+    throw new TypeError(
+      `${op}: operands are ${chosen.map((x) => x.dtype).join(" and ")}, not all f32 or all f16.`,
+    );
+  }
+  return chosen;
 }
 
 /** A stack of matrices as [batch, rows, columns]: 1 where it holds one, else the common batch. */
@@ -34,18 +48,16 @@ function flattenBatch(x: Tensor, batch: Shape): Tensor {
 }
 
 /**
- * The matrix product a b, as `torch.matmul`: leading dimensions broadcast, a vector on the left is a
+ * The matrix product x y, as `torch.matmul`: leading dimensions broadcast, a vector on the left is a
  * row and one on the right a column, whose dimension the result lacks.
  *
  * @param options `transA`, `transB`: read the operand's last two dimensions swapped.
  * @throws {RangeError} where sizes disagree, an operand is a scalar, or a vector is to be swapped.
- * @throws {TypeError} where an operand is not f32.
+ * @throws {TypeError} where the operands are not both f32, or both f16.
  */
-export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tensor {
+export function matmul(x: Tensor, y: Tensor, options: MatmulOptions = {}): Tensor {
   const { transA = false, transB = false } = options;
-  if (a.dtype !== "f32" || b.dtype !== "f32") {
-    throw new TypeError(`matmul: operands are ${a.dtype} and ${b.dtype}, not f32.`);
-  }
+  const [a, b] = factors("matmul", x, y);
   if (a.rank === 0 || b.rank === 0 || (transA && a.rank === 1) || (transB && b.rank === 1)) {
     throw new RangeError(
       `matmul: cannot multiply ${show(a.shape)}${transA ? " transposed" : ""} ` +

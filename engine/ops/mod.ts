@@ -1,10 +1,9 @@
 /** All ops that build graph nodes. */
+export { bitcast, cast } from "./cast.ts";
 export {
   abs,
   add,
   arange,
-  bitcast,
-  cast,
   clamp,
   cos,
   detach,

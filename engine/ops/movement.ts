@@ -1,5 +1,7 @@
 /** Ops that move elements without computing. They fuse into the kernels that read them. */
 import type { Attributes } from "../attributes.ts";
+import { promoted } from "../autocast.ts";
+import { isFloat } from "../dtype.ts";
 import type { Gradient } from "../rule.ts";
 import { axisView, dimension, numel, sameShape, type Shape, show } from "../shape.ts";
 import { node, type Tensor } from "../tensor.ts";
@@ -154,7 +156,8 @@ export function padZeros(x: Tensor, amounts: readonly (readonly [number, number]
 }
 
 /** Joins tensors along a dimension. */
-export function cat(parts: readonly Tensor[], dim: number): Tensor {
+export function cat(tensors: readonly Tensor[], dim: number): Tensor {
+  const parts = promoted(tensors);
   const first = parts[0];
   const d = dimension(dim, first.rank, "cat");
   for (const part of parts) {
@@ -198,7 +201,7 @@ export function repeatInterleave(x: Tensor, times: number, dim: number): Tensor 
 /** Rows `index` (a vector of u32 or i32) of a dimension. */
 export function indexSelect(x: Tensor, dim: number, index: Tensor): Tensor {
   const d = dimension(dim, x.rank, "indexSelect");
-  if (index.rank !== 1 || index.dtype === "f32") {
+  if (index.rank !== 1 || isFloat(index.dtype)) {
     throw new TypeError(
       `indexSelect: the index is ${index.dtype} ${show(index.shape)}, not an integer vector.`,
     );

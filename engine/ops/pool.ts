@@ -5,6 +5,7 @@ import {
   type PoolShape,
   windowsIn,
 } from "../../shaders/max_pool.ts";
+import { isFloat } from "../dtype.ts";
 import { adjacent, type HeavyRule, type InputView } from "../rule.ts";
 import { type Shape, show } from "../shape.ts";
 import { node, type Tensor } from "../tensor.ts";
@@ -16,7 +17,7 @@ import { noSecondDerivative } from "./second_derivative.ts";
  * the edge are left out. At ties the first place in row-major order gets the gradient, as in PyTorch.
  *
  * @throws {RangeError} where the kernel is larger than the map.
- * @throws {TypeError} where x is not f32.
+ * @throws {TypeError} where x is neither f32 nor f16.
  */
 export function maxPool2d(
   x: Tensor,
@@ -26,7 +27,7 @@ export function maxPool2d(
   if (x.rank !== 4 || kernel > height || kernel > width) {
     throw new RangeError(`maxPool2d: kernel ${kernel} does not fit ${show(x.shape)}.`);
   }
-  if (x.dtype !== "f32") throw new TypeError(`maxPool2d: x is ${x.dtype}, not f32.`);
+  if (!isFloat(x.dtype)) throw new TypeError(`maxPool2d: x is ${x.dtype}, neither f32 nor f16.`);
   const [rows, columns] = [height, width].map((size) => windowsIn(size, kernel, stride));
   // The primitive has channels last, as the maps of transformers have: there, nothing moves at all.
   const map = permute(x, [0, 2, 3, 1]);

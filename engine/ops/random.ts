@@ -4,7 +4,8 @@
  */
 import { numel, type Shape } from "../shape.ts";
 import { type Tensor, tensor } from "../tensor.ts";
-import { add, arange, cast, cos, ge, log, lt, mul, shiftRight, sqrt, xor } from "./elementwise.ts";
+import { cast } from "./cast.ts";
+import { add, arange, cos, ge, log, lt, mul, shiftRight, sqrt, xor } from "./elementwise.ts";
 import { reshape, slice } from "./movement.ts";
 
 /** A key for a seed and a path of counters (step, layer …): two u32, as a leaf. */
@@ -60,7 +61,7 @@ export function dropout(x: Tensor, probability: number, key: Tensor): Tensor {
     throw new RangeError(`dropout: probability ${probability} is not in [0, 1).`);
   }
   const kept = ge(randomUniform(key, x.shape), probability);
-  return mul(mul(x, kept), 1 / (1 - probability));
+  return mul(mul(x, cast(kept, x.dtype)), 1 / (1 - probability));
 }
 
 /** Rounds of the "lowbias32" integer hash: [shift, factor]. */

@@ -1,4 +1,5 @@
 /** Reductions over dimensions. What they read fuses into them, and what follows into their store. */
+import { raised } from "../autocast.ts";
 import type { Gradient } from "../rule.ts";
 import { dimension, numel, sameShape, type Shape } from "../shape.ts";
 import { node, type Tensor } from "../tensor.ts";
@@ -29,7 +30,7 @@ function reduce(op: "sum" | "amax", x: Tensor, dims: Dims, keepdim: boolean): Te
 
 /** Sum over dimensions (all where left out). */
 export function sum(x: Tensor, dims?: Dims, keepdim = false): Tensor {
-  return reduce("sum", x, dims, keepdim);
+  return reduce("sum", raised(x), dims, keepdim);
 }
 
 /** Largest value over dimensions; ties share the gradient evenly, as in PyTorch. */

@@ -1,7 +1,8 @@
 /** Rotary position encoding on a grid. */
 import { type Shape, show } from "../shape.ts";
 import { constant, type Tensor } from "../tensor.ts";
-import { add, arange, cast, full, mul, sub } from "./elementwise.ts";
+import { cast } from "./cast.ts";
+import { add, arange, full, mul, sub } from "./elementwise.ts";
 import { expand, flip, padZeros, reshape } from "./movement.ts";
 
 /** Rotation angles of tokens. */
@@ -73,8 +74,8 @@ export function applyRotary(
     return add(padded, padZeros(rest, [[rotated, 0], [0, 0], [0, 0]]));
   };
   const split: Shape = [...x.shape.slice(0, -1), pairs, 2];
-  const paired = reshape(x, split);
+  const paired = reshape(cast(x, "f32"), split);
   const signs = sub(mul(cast(arange(2), "f32"), 2), 1);
   const turned = mul(flip(paired, [-1]), mul(spread(sin, 0), signs));
-  return reshape(add(mul(paired, spread(cos, 1)), turned), x.shape);
+  return reshape(cast(add(mul(paired, spread(cos, 1)), turned), x.dtype), x.shape);
 }

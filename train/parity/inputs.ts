@@ -5,7 +5,7 @@ import { fnv1a, hashBits, hashUnits, hashValues } from "./hash.ts";
 /** Host values with their shape. */
 export interface HostTensor {
   readonly shape: Shape;
-  readonly data: Float32Array | Float64Array | Int32Array | Uint32Array | Uint8Array;
+  readonly data: Float16Array | Float32Array | Float64Array | Int32Array | Uint32Array | Uint8Array;
 }
 
 /** Nested arrays of numbers. */
