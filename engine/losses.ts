@@ -1,4 +1,5 @@
 /** Training losses, composed of primitives. */
+import { raised } from "./autocast.ts";
 import { type Shape, show } from "./shape.ts";
 import type { Tensor } from "./tensor.ts";
 import {
@@ -84,7 +85,7 @@ export function crossEntropy(
  * @param options.weight factor per element, as in {@link crossEntropy}.
  */
 export function bceWithLogits(
-  logits: Tensor,
+  scores: Tensor,
   target: Tensor,
   { reduction = "mean", posWeight = 1, weight }: {
     reduction?: Reduction;
@@ -92,6 +93,7 @@ export function bceWithLogits(
     weight?: Tensor;
   } = {},
 ): Tensor {
+  const logits = raised(scores);
   // Both terms are positive and exact in their tails, so nothing cancels for confident logits.
   const positive = mul(target, softplus(neg(logits)));
   const negative = mul(sub(1, target), softplus(logits));
@@ -114,7 +116,7 @@ export function diceLoss(
 /** The terms of {@link diceLoss}, [N]. */
 export function dicePerObject(logits: Tensor, target: Tensor): Tensor {
   const flat = [logits.shape[0], logits.size / logits.shape[0]];
-  const p = reshape(sigmoid(logits), flat);
+  const p = reshape(sigmoid(raised(logits)), flat);
   const y = reshape(target, flat);
   const shared = add(mul(sum(mul(p, y), 1), 2), 1);
   return sub(1, div(shared, add(add(sum(p, 1), sum(y, 1)), 1)));
@@ -146,7 +148,7 @@ export function focalPerObject(
   target: Tensor,
   { alpha = 0.25, gamma = 2 }: FocalOptions = {},
 ): Tensor {
-  const p = sigmoid(logits);
+  const p = sigmoid(raised(logits));
   const miss = add(mul(p, sub(1, target)), mul(sub(1, p), target));
   // A square costs less than a power, forward and backward.
   const factor = gamma === 2 ? square(miss) : pow(miss, gamma);
@@ -185,7 +187,7 @@ export function mseLoss(
   b: Tensor,
   { reduction = "mean" }: { reduction?: Reduction } = {},
 ): Tensor {
-  return reduceLoss(square(sub(a, b)), reduction);
+  return reduceLoss(square(sub(raised(a), raised(b))), reduction);
 }
 
 /** Mean (or sum) of absolute differences. */
@@ -194,5 +196,5 @@ export function l1Loss(
   b: Tensor,
   { reduction = "mean" }: { reduction?: Reduction } = {},
 ): Tensor {
-  return reduceLoss(abs(sub(a, b)), reduction);
+  return reduceLoss(abs(sub(raised(a), raised(b))), reduction);
 }

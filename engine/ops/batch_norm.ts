@@ -1,4 +1,5 @@
 /** Batch normalisation over batch and space. */
+import { raised } from "../autocast.ts";
 import type { Tensor } from "../tensor.ts";
 import { add, detach, mul, rsqrt, square, sub } from "./elementwise.ts";
 import { reshape } from "./movement.ts";
@@ -30,12 +31,13 @@ export interface BatchNormOptions {
  * @throws {RangeError} when training on one value per channel.
  */
 export function batchNorm2d(
-  x: Tensor,
+  values: Tensor,
   weight: Tensor,
   bias: Tensor,
   running: RunningStats,
   { training, momentum = 0.1, eps = 1e-5 }: BatchNormOptions,
 ): { out: Tensor; running: RunningStats } {
+  const x = raised(values);
   const [batch, channels, height, width] = x.shape;
   const perChannel = (v: Tensor) => reshape(v, [1, channels, 1, 1]);
   const apply = (center: Tensor, variance: Tensor) => {

@@ -5,6 +5,7 @@ import {
   lowerDfeCombineBackward,
   lowerDfeSimilarity,
 } from "../../shaders/dfe.ts";
+import { raised } from "../autocast.ts";
 import type { HeavyRule } from "../rule.ts";
 import { numel, sameShape, show } from "../shape.ts";
 import { node, type Tensor } from "../tensor.ts";
@@ -34,10 +35,12 @@ function requireSame(op: string, maps: readonly Tensor[]): void {
  * @param q [B, C, H, W]
  * @returns [B]
  * @throws {RangeError} where the shapes differ.
+ * @throws {TypeError} where a map is not f32.
  */
 export function dfeSimilarity(p: Tensor, q: Tensor): Tensor {
-  requireSame("dfeSimilarity", [p, q]);
-  return node("dfeSimilarity", {}, [p, q], [p.shape[0]]);
+  const maps = [p, q].map(raised);
+  requireSame("dfeSimilarity", maps);
+  return node("dfeSimilarity", {}, maps, [p.shape[0]]);
 }
 
 /**
@@ -46,6 +49,7 @@ export function dfeSimilarity(p: Tensor, q: Tensor): Tensor {
  * @param p [B, C, H, W], as q, mappedP and mappedQ.
  * @param similarity S of each sample, [B].
  * @throws {RangeError} where shapes disagree.
+ * @throws {TypeError} where a map is not f32.
  */
 export function dfeCombine(
   p: Tensor,
@@ -54,13 +58,14 @@ export function dfeCombine(
   mappedQ: Tensor,
   similarity: Tensor,
 ): Tensor {
-  requireSame("dfeCombine", [p, q, mappedP, mappedQ]);
+  const maps = [p, q, mappedP, mappedQ].map(raised);
+  requireSame("dfeCombine", maps);
   if (!sameShape(similarity.shape, [p.shape[0]])) {
     throw new RangeError(
       `dfeCombine: similarity ${show(similarity.shape)} is not [B] of maps ${show(p.shape)}.`,
     );
   }
-  return node("dfeCombine", {}, [p, q, mappedP, mappedQ, similarity], p.shape);
+  return node("dfeCombine", {}, [...maps, raised(similarity)], p.shape);
 }
 
 /** Rules of the forward and backward primitives. */

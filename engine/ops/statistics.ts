@@ -1,4 +1,5 @@
 /** Means, variances and what else follows from sums. */
+import { raised } from "../autocast.ts";
 import type { Tensor } from "../tensor.ts";
 import { add, exp, log, mul, neg, sqrt, square, sub } from "./elementwise.ts";
 import { reshape } from "./movement.ts";
@@ -11,11 +12,12 @@ export function mean(x: Tensor, dims?: Dims, keepdim = false): Tensor {
 
 /** Variance over dimensions; divides by n, or by n - 1 with `unbiased`. */
 export function variance(
-  x: Tensor,
+  values: Tensor,
   dims?: Dims,
   keepdim = false,
   { unbiased = false }: { unbiased?: boolean } = {},
 ): Tensor {
+  const x = raised(values);
   const count = reducedCount(x, dims) - (unbiased ? 1 : 0);
   return mul(sum(square(sub(x, mean(x, dims, true))), dims, keepdim), 1 / count);
 }
@@ -34,5 +36,5 @@ export function logsumexp(x: Tensor, dims?: Dims, keepdim = false): Tensor {
 
 /** Euclidean norm over dimensions. */
 export function norm(x: Tensor, dims?: Dims, keepdim = false): Tensor {
-  return sqrt(sum(square(x), dims, keepdim));
+  return sqrt(sum(square(raised(x)), dims, keepdim));
 }

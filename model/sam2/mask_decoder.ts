@@ -1,6 +1,7 @@
 /** The SAM mask decoder, with SAM-2's object score and high-resolution features. */
 import {
   add,
+  cast,
   cat,
   checkpoint,
   div,
@@ -161,12 +162,14 @@ export class MaskDecoder extends Module {
     const masks = this.mask_tokens.weight.shape[0];
     const maskTokens = slice(queries, 1, first + 1, first + 1 + masks);
     const map = reshape(permute(keys, [0, 2, 1]), [-1, ...image.shape.slice(1)]);
+    const scores = this.pred_obj_score_head?.forward(select(queries, 1, 0)) ??
+      full([tokens.shape[0], 1], SURE_OBJECT);
+    // Results are f32 in mixed precision too.
     return {
-      masks: this.drawMasks(maskTokens, this.upscale(map, highRes)),
-      ious: this.iou_prediction_head.forward(select(queries, 1, first)),
+      masks: cast(this.drawMasks(maskTokens, this.upscale(map, highRes)), "f32"),
+      ious: cast(this.iou_prediction_head.forward(select(queries, 1, first)), "f32"),
       tokens: maskTokens,
-      objectScoreLogits: this.pred_obj_score_head?.forward(select(queries, 1, 0)) ??
-        full([tokens.shape[0], 1], SURE_OBJECT),
+      objectScoreLogits: cast(scores, "f32"),
     };
   }
 

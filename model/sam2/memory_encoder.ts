@@ -1,5 +1,5 @@
 /** Makes a memory of a frame: its features fused with the mask of an object. */
-import { add, gelu, mul, permute, sigmoid, type Tensor } from "../../engine/mod.ts";
+import { add, cast, gelu, mul, permute, sigmoid, type Tensor } from "../../engine/mod.ts";
 import { Conv2d, filledWith, LayerNorm2d, Linear, Module, Parameter } from "../../engine/nn/mod.ts";
 import { sinePositionEncoding } from "./position_encoding.ts";
 import type { Trace } from "./trace.ts";
@@ -126,7 +126,7 @@ export class MemoryEncoder extends Module {
       x = layer.forward(x);
       trace?.(`fuser${i}`, x);
     }
-    const memory = this.out_proj.forward(x);
+    const memory = cast(this.out_proj.forward(x), "f32");
     const [height, width] = memory.shape.slice(2);
     return { features: memory, positions: sinePositionEncoding(this.memDim, height, width) };
   }

@@ -2,6 +2,7 @@
 import {
   add,
   arange,
+  autocast,
   cast,
   cat,
   constant,
@@ -97,7 +98,8 @@ export class PositionEmbeddingRandom extends Module {
   /** Points with coordinates in [0, 1]. */
   private encode(points: Tensor): Tensor {
     const flat = reshape(sub(mul(points, 2), 1), [-1, 2]);
-    const turns = matmul(flat, this.positional_encoding_gaussian_matrix);
+    // Angles need more digits than f16 has.
+    const turns = autocast("f32", () => matmul(flat, this.positional_encoding_gaussian_matrix));
     // Whole turns change nothing, but adapters lose precision at large angles.
     const angle = mul(sub(turns, floor(add(turns, 0.5))), 2 * Math.PI);
     return reshape(cat([sin(angle), cos(angle)], 1), [...points.shape.slice(0, -1), -1]);
