@@ -7,8 +7,11 @@ import type { Kernel } from "./kernel.ts";
 
 /** How one binding is reached. */
 export interface Access {
-  /** `f16`: elements are stored as f16 (or vec4<f16>), and computed with as f32. */
-  readonly element?: "f16" | undefined;
+  /**
+   * `f16`: elements are stored as f16 (or vec4<f16>), and computed with as f32; `rounded`: they are
+   * stored as f32, and read as if they were f16.
+   */
+  readonly element?: "f16" | "rounded" | undefined;
   /**
    * Bindings that the tensor is cut into, one after another in its memory; 1 where it is left out. All
    * but the last have the same length, a multiple of 16 bytes.
@@ -27,6 +30,7 @@ interface Declaration {
 /** A binding that is reached in another way than the text says. */
 interface Target extends Declaration {
   readonly f16: boolean;
+  readonly rounded: boolean;
   readonly windows: number;
 }
 
@@ -68,7 +72,12 @@ export function withAccess(kernel: Kernel, accesses: readonly (Access | undefine
     if (!access?.element && windows === 1) return;
     const found = declared.find((declaration) => declaration.binding === binding);
     if (!found) throw new Error(`${kernel.label}: there is no binding ${binding}.`);
-    targets.set(found.name, { ...found, f16: access?.element === "f16", windows });
+    targets.set(found.name, {
+      ...found,
+      f16: access?.element === "f16",
+      rounded: access?.element === "rounded",
+      windows,
+    });
   });
   const rewriter = new Rewriter(kernel.label, targets);
   let next = Math.max(accesses.length, ...declared.map(({ binding }) => binding + 1));
@@ -77,7 +86,8 @@ export function withAccess(kernel: Kernel, accesses: readonly (Access | undefine
     source = source.replace(target.text, () => declarationOf(kernel.label, target, next));
     next += target.windows - 1;
   }
-  const half = [...targets.values()].some(({ f16 }) => f16) && !source.includes("enable f16;");
+  const half = [...targets.values()].some(({ f16, rounded }) => f16 || rounded) &&
+    !source.includes("enable f16;");
   return { ...kernel, source: half ? `enable f16;\n${source}` : source };
 }
 
@@ -113,8 +123,11 @@ ${write}
 }`;
 }
 
-const loaded = ({ type, f16 }: Target, name: string, index: string) =>
-  f16 ? `${type}(${name}[${index}])` : `${name}[${index}]`;
+function loaded({ type, f16, rounded }: Target, name: string, index: string): string {
+  const element = `${name}[${index}]`;
+  if (rounded) return `${type}(${HALVES[type]}(${element}))`;
+  return f16 ? `${type}(${element})` : element;
+}
 
 const stores = ({ type, f16 }: Target, name: string, index: string, value: string) =>
   `${name}[${index}] = ${f16 ? `${HALVES[type]}(${value})` : value}`;

@@ -50,7 +50,7 @@ function summedRows(root: Root): { readonly rows: GraphNode; readonly terms: num
 /** Whether the left factor of a product is stored as the rows that `sum` adds up. */
 function multiplies(host: Root, sum: Root): boolean {
   const terms = summedRows(sum)?.terms ?? 0;
-  return isPlain(host.views[0], host.node.inputs[0].shape) &&
+  return !host.views[0].rounded && isPlain(host.views[0], host.node.inputs[0].shape) &&
     sameShape(host.node.inputs[0].shape, [1, terms, sum.node.size]);
 }
 

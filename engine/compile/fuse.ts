@@ -5,7 +5,7 @@ import { worthwhile } from "./epilogue_worth.ts";
 import { pairSums, positionOf } from "./companions.ts";
 import type { Shape } from "../shape.ts";
 import { type Graph, type GraphNode, strip } from "./graph.ts";
-import { plainView, type View, viewOf } from "./views.ts";
+import { plainView, roundedView, type View, viewOf } from "./views.ts";
 
 /**
  * One kernel (or hand-written lowering) to be. `map`: an elementwise kernel that stores `node`;
@@ -143,7 +143,7 @@ export interface Abilities {
 function viewsOf(n: GraphNode, readsInPlace: Abilities["readsInPlace"]): View[] {
   return n.inputs.map((x, i) => {
     const view = viewOf(x);
-    return readsInPlace(n.op, i, x.shape, view.strides) ? view : plainView(x);
+    return roundedView(readsInPlace(n.op, i, x.shape, view.strides) ? view : plainView(x));
   });
 }
 

@@ -71,7 +71,7 @@ const bytesOf = (spec: OutputSpec) =>
 /** A binding of a dispatch, and the type of its elements. */
 interface Bound {
   readonly ref: Ref;
-  readonly dtype: DType;
+  readonly dtype: DType | "rounded";
 }
 
 /** One root with its dispatches, before memory is assigned. */
@@ -362,7 +362,9 @@ export function makePlan(request: PlanRequest): Plan {
       const index = Number(arg.slice(3));
       if (arg.startsWith("out")) return [{ ref: outputs[index], dtype: w.outputs[index].dtype }];
       if (arg.startsWith("tmp")) return [{ ref: scratch[index].ref, dtype: "f32" }];
-      return [bound(w.inputs[Number(arg.slice(2))])];
+      const input = Number(arg.slice(2));
+      const { ref, dtype } = bound(w.inputs[input]);
+      return [{ ref, dtype: w.root.views[input]?.rounded ? "rounded" : dtype }];
     };
     for (const { kernel, args } of w.lowering.steps) {
       const bindings = args.flatMap(resolve);

@@ -2,11 +2,13 @@
 import type { Attributes } from "../attributes.ts";
 import type { InputView } from "../rule.ts";
 import { type Shape, stridesOf } from "../shape.ts";
-import type { GraphNode } from "./graph.ts";
+import { type GraphNode, strip } from "./graph.ts";
 
 /** A node's elements as they lie in the buffer of another one. */
 export interface View extends InputView {
   readonly base: GraphNode;
+  /** Whether elements are rounded to f16 as they are read. */
+  readonly rounded?: boolean;
 }
 
 /** The node itself, one row after another. */
@@ -15,6 +17,18 @@ export const plainView = (n: GraphNode): View => ({
   first: 0,
   strides: stridesOf(n.shape),
 });
+
+/**
+ * The view, or that of what it is rounded from where that is a leaf, a weight most often: it stays in
+ * memory, and a copy of it in f16 would too, from its use in the forward pass to that in the backward.
+ */
+export function roundedView(view: View): View {
+  const { base } = view;
+  const source = base.op === "cast" && base.dtype === "f16" ? strip(base.inputs[0]) : base;
+  return source.op === "leaf" && source.dtype === "f32" && source !== base
+    ? { ...view, base: source, rounded: true }
+    : view;
+}
 
 /** Whether elements of `shape` lie one after another, from the first of the buffer on. */
 export function isPlain({ first, strides }: View, shape: Shape): boolean {
