@@ -39,11 +39,12 @@ export function adamwHyper(
  * Changed in place: out0: parameters, out1: first moments, out2: second moments. Read: in0: gradients,
  * in1: the segment of each block, u32 [length / 64]; in2: the segment table, f32 [segments, 3];
  * in3: {@link adamwHyper}; in4: the factor that gradients are multiplied with (first element).
- * Segments whose last entry is 0 keep parameters and moments.
+ * Segments whose last entry is 0 keep parameters and moments; with `skips` all do where the third
+ * element of in4 is not 0.
  *
  * @throws {RangeError} for another length.
  */
-export function lowerAdamW(length: number, profile: AdapterProfile): Lowering {
+export function lowerAdamW(length: number, profile: AdapterProfile, skips = false): Lowering {
   if (length < 1 || length % ADAMW_BLOCK !== 0) {
     throw new RangeError(`adamw: length ${length} is not a positive multiple of ${ADAMW_BLOCK}.`);
   }
@@ -55,7 +56,10 @@ export function lowerAdamW(length: number, profile: AdapterProfile): Lowering {
     storage(4, "blocks", "u32"),
     ...["segments", "hyper", "clip"].map((name, i) => storage(5 + i, name)),
   ].join("\n");
-  const text = expand(source, { TEAM, count, BLOCK: ADAMW_BLOCK, declarations, gridX: grid[0] });
+  const text = expand(source, {
+    ...{ TEAM, count, BLOCK: ADAMW_BLOCK },
+    ...{ declarations, skips, gridX: grid[0] },
+  });
   return {
     steps: [{
       kernel: { label: `adamw ${length}`, source: text, grid },

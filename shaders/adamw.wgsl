@@ -4,6 +4,9 @@ ${declarations}
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
   let i = (group.y * ${gridX}u + group.x) * ${TEAM}u + lane;
   if (i >= ${count}u) { return; }
+# if (skips) {
+  if (clip[2] != 0.0) { return; }
+# }
   let segment = blocks[i / ${BLOCK / 4}u] * 3u;
   if (segments[segment + 2u] == 0.0) { return; }
   let rate = hyper[0] * segments[segment];

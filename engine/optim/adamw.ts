@@ -1,5 +1,6 @@
 /** AdamW on flat parameters, with gradients clipped by their common norm. */
 import { ADAMW_BLOCK, ADAMW_SEGMENT, adamwHyper, lowerAdamW } from "../../shaders/adamw.ts";
+import { correctionTable, lowerGradScaler } from "../../shaders/grad_scaler.ts";
 import { lowerSumSquares } from "../../shaders/reduce_squares.ts";
 import { activeProfile, runtime } from "../evaluate.ts";
 import type { AdapterProfile } from "../device.ts";
@@ -7,6 +8,7 @@ import type { StateTensor } from "../nn/state_dict.ts";
 import type { Runtime } from "../runtime.ts";
 import { leaf, type Tensor } from "../tensor.ts";
 import { readFloats } from "./flat_buffer.ts";
+import type { GradScaler, GradScalerState } from "./grad_scaler.ts";
 import type { FlatParameters, Segment } from "./flat_parameters.ts";
 import { type BufferWindow, flatWindows, RecordedPass, submitCommands } from "./recorded_pass.ts";
 
@@ -22,6 +24,8 @@ export interface AdamWOptions {
   readonly rateScale?: (segment: Segment) => number;
   /** Largest 2-norm of all gradients together; 0 for no limit. */
   readonly clipNorm?: number;
+  /** What the loss is multiplied with; each optimiser has one of its own. */
+  readonly scaler?: GradScaler;
   /** Bytes that one dispatch covers at most; the adapter's largest binding where left out. */
   readonly windowBytes?: number;
 }
@@ -30,6 +34,8 @@ export interface AdamWOptions {
 export interface AdamWState {
   /** Steps taken. */
   readonly step: number;
+  /** The loss scale, where there is one. */
+  readonly scaler?: GradScalerState;
   /** First moments: moving averages of the gradients. */
   readonly first: ReadonlyMap<string, StateTensor>;
   /** Second moments: moving averages of the squared gradients. */
@@ -45,9 +51,13 @@ interface Buffers {
   readonly segments: GPUBuffer;
   readonly hyper: GPUBuffer;
   readonly maximum: GPUBuffer;
-  /** Clipping factor and norm. */
+  /** Clipping factor, norm, and whether a scaler skips the update. */
   readonly clip: GPUBuffer;
+  /** Corrections of the moments by steps taken, where a scaler decides how many those are. */
+  readonly corrections?: GPUBuffer;
 }
+
+const BETAS = [0.9, 0.999] as const;
 
 /** Rows of the segment table, presence last. */
 const PRESENT = ADAMW_SEGMENT - 1;
@@ -57,9 +67,13 @@ const PRESENT = ADAMW_SEGMENT - 1;
  * recorded once and replayed, and what varies from step to step is data.
  */
 export class AdamW {
-  /** [factor, norm] of the last step: what gradients were multiplied with, and their norm before. */
+  /**
+   * [factor, norm] of the last step: what gradients were multiplied with, and their norm before; not of
+   * the scaled ones, unless that is not finite.
+   */
   readonly clipping: Tensor;
   private readonly betas: readonly [number, number];
+  private readonly scaler: GradScaler | undefined;
   private readonly eps: number;
   private readonly table: Float32Array<ArrayBuffer>;
   /** Segments whose gradients hold something that would count towards the norm. */
@@ -74,7 +88,8 @@ export class AdamW {
     options: AdamWOptions,
   ) {
     this.clipping = leaf({ buffer: buffers.clip, offset: 0 }, [2]);
-    this.betas = options.betas ?? [0.9, 0.999];
+    this.betas = options.betas ?? BETAS;
+    this.scaler = options.scaler;
     this.eps = options.eps ?? 1e-8;
     const segments = flat.segments.slice(0, flat.trainableCount);
     const { weightDecay = 0.01, rateScale = () => 1 } = options;
@@ -91,6 +106,7 @@ export class AdamW {
     if (flat.trainableCount === 0) throw new RangeError("AdamW: no parameter is trainable.");
     const { queue } = rt.device.gpu;
     const blocks = blockTable(flat);
+    const corrections = options.scaler && correctionTable(options.betas ?? BETAS);
     const buffers: Buffers = {
       first: rt.createBuffer(flat.trainableLength * 4),
       second: rt.createBuffer(flat.trainableLength * 4),
@@ -98,19 +114,21 @@ export class AdamW {
       segments: rt.createBuffer(flat.trainableCount * ADAMW_SEGMENT * 4),
       hyper: rt.createBuffer(32),
       maximum: rt.createBuffer(4),
-      clip: rt.createBuffer(8),
+      clip: rt.createBuffer(12),
+      ...corrections && { corrections: rt.createBuffer(corrections.byteLength) },
     };
+    if (corrections) queue.writeBuffer(buffers.corrections!, 0, corrections);
     queue.writeBuffer(buffers.blocks, 0, blocks);
     queue.writeBuffer(buffers.maximum, 0, Float32Array.of(options.clipNorm ?? 0));
     const pass = new RecordedPass(rt);
     const profile = await activeProfile();
-    recordStep(pass, flat, buffers, profile, options.windowBytes ?? profile.maxBindingBytes);
+    recordStep(pass, flat, buffers, profile, options);
     const optimizer = new AdamW(rt, flat, buffers, pass, options);
     optimizer.uploadTable();
     return optimizer;
   }
 
-  /** Number of updates so far. */
+  /** Number of updates so far, those that a scaler has skipped included. */
   get step(): number {
     return this.taken;
   }
@@ -145,18 +163,21 @@ export class AdamW {
   /** Host copies of everything that the next steps depend on. */
   async state(): Promise<AdamWState> {
     const segments = this.flat.segments.slice(0, this.flat.trainableCount);
+    const scaler = await this.scaler?.read();
     return {
-      step: this.taken,
+      step: scaler?.taken ?? this.taken,
+      ...scaler && { scaler },
       first: await this.flat.split(this.buffers.first, segments),
       second: await this.flat.split(this.buffers.second, segments),
     };
   }
 
   /** Continues from a saved state. @throws {RangeError} where a key or a size does not fit. */
-  load({ step, first, second }: AdamWState): void {
+  load({ step, scaler, first, second }: AdamWState): void {
     this.flat.write(first, this.buffers.first);
     this.flat.write(second, this.buffers.second);
     this.taken = step;
+    if (scaler) this.scaler?.load(scaler);
   }
 
   /** Frees the GPU memory. */
@@ -209,7 +230,7 @@ function recordStep(
   flat: FlatParameters,
   buffers: Buffers,
   profile: AdapterProfile,
-  windowBytes: number,
+  { windowBytes = profile.maxBindingBytes, scaler, betas = BETAS }: AdamWOptions,
 ): void {
   const windows = flatWindows(flat.trainableLength, windowBytes);
   const part = (buffer: GPUBuffer, start: number, length: number): BufferWindow => ({
@@ -224,8 +245,17 @@ function recordStep(
     [`in${windows.length}`]: whole(buffers.maximum),
     out0: whole(buffers.clip),
   });
+  if (scaler && buffers.corrections) {
+    pass.add(lowerGradScaler(scaler.rule, betas), {
+      out0: whole(buffers.clip),
+      out1: whole(scaler.state.storage!.buffer),
+      out2: whole(buffers.hyper),
+      in0: whole(buffers.maximum),
+      in1: whole(buffers.corrections),
+    });
+  }
   for (const [i, { start, length }] of windows.entries()) {
-    pass.add(lowerAdamW(length, profile), {
+    pass.add(lowerAdamW(length, profile, scaler !== undefined), {
       out0: part(flat.values, start, length),
       out1: part(buffers.first, start, length),
       out2: part(buffers.second, start, length),

@@ -7,5 +7,12 @@ export {
   type NamedParameter,
   type Segment,
 } from "./flat_parameters.ts";
+export {
+  GradScaler,
+  type GradScalerOptions,
+  type GradScalerState,
+  scalerState,
+} from "./grad_scaler.ts";
+export type { ScalerRule } from "../../shaders/grad_scaler.ts";
 export { GradientAccumulator } from "./gradient_accumulator.ts";
 export { constantRate, cosine, poly, type Schedule, type ScheduleOptions } from "./schedules.ts";
