@@ -1,7 +1,8 @@
 /** What plans consist of: their kernels with shapes, counts and costs, found without running them. */
 import type { AdapterProfile, Kernel, Tensor } from "../engine/mod.ts";
 import { canonicalise } from "../engine/compile/graph.ts";
-import { type HeavyRules, makePlan, type Plan, type Ref } from "../engine/compile/plan.ts";
+import type { Ref } from "../engine/compile/bindings.ts";
+import { type HeavyRules, makePlan, type Plan } from "../engine/compile/plan.ts";
 import { heavyRules } from "../engine/primitives.ts";
 import type { HeavyRule } from "../engine/rule.ts";
 import type { Lowering } from "../shaders/kernel.ts";
@@ -121,8 +122,8 @@ function scheduleOf(labels: readonly string[], { class: kind, lanes }: AdapterPr
 }
 
 function keyOf(ref: Ref): string {
-  if (ref.kind === "leaf") return `leaf ${ref.leaf}`;
-  return ref.kind === "target" ? `target ${ref.target}` : `${ref.kind} ${ref.offset}`;
+  const place = ref.kind === "leaf" ? ref.leaf : ref.kind === "target" ? ref.target : "";
+  return `${ref.kind} ${place} ${ref.offset}`;
 }
 
 /** Bindings that hold scratch memory, by operand key. */
@@ -172,7 +173,7 @@ function workOf(
   };
 }
 
-/** Plans a workload and takes stock of it. @throws {RangeError} where a tensor exceeds a binding. */
+/** Plans a workload and takes stock of it. */
 export function takeInventory(
   { forward, backward }: Workload,
   profile: AdapterProfile,

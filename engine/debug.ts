@@ -1,6 +1,7 @@
 /** What `DEBUG=1..4` tells of the plans of a process, on standard error. */
 import type { Kernel } from "../shaders/kernel.ts";
-import type { Plan, Ref, Tenancy } from "./compile/plan.ts";
+import type { Ref } from "./compile/bindings.ts";
+import type { Plan, Tenancy } from "./compile/plan.ts";
 
 /**
  * How much is told. 1: a line for each plan; 2: its kernels in order, too; 3: their sources, too;
@@ -52,8 +53,9 @@ function summary(name: string, { steps, memory }: Plan, nodes: number): string {
 
 /** A binding of a kernel: where it lies and how long it is. */
 function window(ref: Ref): string {
-  const at = ref.kind === "leaf" ? ref.leaf : ref.kind === "target" ? ref.target : `@${ref.offset}`;
-  return `${ref.kind}${at}:${ref.bytes}`;
+  const outside = ref.kind === "leaf" ? ref.leaf : ref.kind === "target" ? ref.target : "";
+  const at = outside === "" || ref.offset > 0 ? `@${ref.offset}` : "";
+  return `${ref.kind}${outside}${at}:${ref.bytes}`;
 }
 
 /** Each source once, headed by the kernels that run it. */

@@ -1,5 +1,6 @@
 /** Plans made ready to run: their dispatches encoded, uploads written, results read back. */
-import type { Plan, Ref } from "./compile/plan.ts";
+import type { Ref } from "./compile/bindings.ts";
+import type { Plan } from "./compile/plan.ts";
 import { DTYPES, type TypedArray } from "./dtype.ts";
 import type { Pass, Pipeline, Runtime } from "./runtime.ts";
 import type { Storage, Tensor } from "./tensor.ts";
@@ -51,13 +52,12 @@ export class Executable {
     leaves: readonly Tensor[],
     targets: readonly Storage[],
   ): Storage & { bytes: number } {
-    const { bytes } = ref;
+    const { offset, bytes } = ref;
     if (ref.kind === "arena" || ref.kind === "upload") {
-      const buffer = ref.kind === "arena" ? this.arena! : this.upload!;
-      return { buffer, offset: ref.offset, bytes };
+      return { buffer: ref.kind === "arena" ? this.arena! : this.upload!, offset, bytes };
     }
     const outside = ref.kind === "target" ? targets[ref.target] : leaves[ref.leaf].storage!;
-    return { ...outside, bytes };
+    return { buffer: outside.buffer, offset: outside.offset + offset, bytes };
   }
 
   private writeUploads(leaves: readonly Tensor[]): void {

@@ -4,6 +4,7 @@
  * tensor is stored as f16, or is larger than a binding may be.
  */
 import type { Kernel } from "./kernel.ts";
+import { textOf } from "./template.ts";
 
 /** How one binding is reached. */
 export interface Access {
@@ -65,6 +66,11 @@ const HALVES: Readonly<Record<string, string>> = {
 export function withAccess(kernel: Kernel, accesses: readonly (Access | undefined)[]): Kernel {
   const special = accesses.some((access) => access?.element || (access?.windows ?? 1) > 1);
   if (!special) return kernel;
+  const key = `access ${JSON.stringify(accesses)} ${kernel.source}`;
+  return { ...kernel, source: textOf(key, () => rewrite(kernel, accesses)) };
+}
+
+function rewrite(kernel: Kernel, accesses: readonly (Access | undefined)[]): string {
   const declared = declarationsOf(kernel.source);
   const targets = new Map<string, Target>();
   accesses.forEach((access, binding) => {
@@ -88,7 +94,7 @@ export function withAccess(kernel: Kernel, accesses: readonly (Access | undefine
   }
   const half = [...targets.values()].some(({ f16, rounded }) => f16 || rounded) &&
     !source.includes("enable f16;");
-  return { ...kernel, source: half ? `enable f16;\n${source}` : source };
+  return half ? `enable f16;\n${source}` : source;
 }
 
 /** Declarations of a target: its windows, and the functions that choose among them. */

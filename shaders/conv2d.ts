@@ -45,8 +45,7 @@ export function lowerConv2d(
 /**
  * Kernels of the gradient of x: inputs g (the gradient of y) and weight.
  *
- * @throws {RangeError} as {@link lowerConv2d}, and where the intermediate result of one image of a
- * strided convolution exceeds a binding.
+ * @throws {RangeError} as {@link lowerConv2d}.
  */
 export function lowerConv2dInput(
   shape: ConvShape,

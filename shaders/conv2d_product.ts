@@ -159,7 +159,7 @@ export function pointwiseConv2dInput(
 
 /**
  * The input's gradient for any stride: a product gives what each tap contributes, then each input
- * pixel gathers its contributions. Done for as many images at once as fit a binding.
+ * pixel gathers its contributions. Done for as many images at once as fit a binding, or one by one.
  */
 export function columnsConv2dInput(
   shape: ConvShape,
@@ -169,13 +169,8 @@ export function columnsConv2dInput(
   const { groupFilters, groupChannels, taps, outPixels } = convSizes(shape);
   const label = convLabel("conv2d input gradient", shape);
   const bytesOfImage = 4 * shape.channels * taps * outPixels;
-  const atOnce = Math.min(shape.batch, Math.floor(profile.maxBindingBytes / bytesOfImage));
-  if (atOnce < 1) {
-    throw new RangeError(
-      `${label}: ${bytesOfImage} bytes of one image's tap gradients exceed a binding of ` +
-        `${profile.maxBindingBytes} bytes.`,
-    );
-  }
+  const fitting = Math.max(1, Math.floor(profile.maxBindingBytes / bytesOfImage));
+  const atOnce = Math.min(shape.batch, fitting);
   const scratch = [atOnce * bytesOfImage];
   const steps: Step[] = [];
   for (let first = 0; first < shape.batch; first += atOnce) {

@@ -65,12 +65,6 @@ export function lowerProduct(
     return { steps: [generate(product, epilogue, sums)] };
   }
   const bytes = parts.count * batch * m * n * 4;
-  if (bytes > profile.maxBindingBytes) {
-    throw new RangeError(
-      `${product.label}: ${bytes} bytes of partial sums exceed a binding of ` +
-        `${profile.maxBindingBytes} bytes; use a smaller batch.`,
-    );
-  }
   const partial: Arg = `tmp${firstScratch}`;
   const size = (batch / reduce) * m * n;
   const { label } = product;

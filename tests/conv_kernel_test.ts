@@ -1,4 +1,4 @@
-import { ok, throws } from "node:assert/strict";
+import { ok, strictEqual as equal, throws } from "node:assert/strict";
 import {
   type ConvShape,
   lowerConv2d,
@@ -109,7 +109,7 @@ for (const schedule of SCHEDULES) {
     const [out] = await runLowering(device, lowerConv2dInput(s, limited), [g, weight], [lengths.x]);
     close(out, convInputReference(s, g, weight), 3e-5, "two images, then one");
     const tooSmall = { ...device.profile, maxBindingBytes: bytesOfImage - 4 };
-    throws(() => lowerConv2dInput(s, tooSmall), /exceed a binding/);
+    equal(lowerConv2dInput(s, tooSmall).scratch![0], bytesOfImage);
   });
 }
 

@@ -1,8 +1,8 @@
 /** Pairs sums with kernels that read the same values anyway, so that one dispatch computes both. */
-import type { Attributes, Primitive } from "../attributes.ts";
+import type { Attributes } from "../attributes.ts";
 import { isFloat } from "../dtype.ts";
 import { numel, sameShape } from "../shape.ts";
-import type { Root } from "./fuse.ts";
+import type { Abilities, Root } from "./fuse.ts";
 import { type GraphNode, strip } from "./graph.ts";
 import { isPlain } from "./views.ts";
 
@@ -58,20 +58,16 @@ function multiplies(host: Root, sum: Root): boolean {
 const loopsOf = (sum: Root) => `${sum.node.inputs[0].shape} over ${dimsOf(sum)}`;
 
 /** Bindings that a root adds to its kernel. */
-const bindingsOf = (root: Root) =>
-  root.leaves.size + root.views.length + (root.epilogue?.leaves.size ?? 0) + 1;
+const bindingsOf = (root: Root, { furtherBindings }: Abilities) =>
+  root.leaves.size + root.views.length + (root.epilogue?.leaves.size ?? 0) + 1 +
+  furtherBindings([...readsOf(root), ownerOf(root)]);
 
 /**
  * Gives roots their companions: to products the sums of their left factor, and to sums those of what
  * they read besides.
- *
- * @param sumsLeft tells which primitives' kernels can sum their transposed left factor.
  */
-export function pairSums(
-  roots: readonly Root[],
-  maxBindings: number,
-  sumsLeft: (op: Primitive) => boolean,
-): void {
+export function pairSums(roots: readonly Root[], abilities: Abilities): void {
+  const { maxBindings, sumsLeft } = abilities;
   const absorbed = new Set(roots.flatMap(({ epilogue }) => epilogue ? [epilogue] : []));
   const running = roots.filter((root) => !absorbed.has(root));
   const first = firstReads(running);
@@ -85,7 +81,8 @@ export function pairSums(
   const paired = new Set<Root>();
   const fits = (host: Root, sum: Root) => {
     const at = Math.max(positionOf(host), positionOf(sum));
-    return host !== sum && !paired.has(host) && bindingsOf(host) + bindingsOf(sum) <= maxBindings &&
+    const bindings = bindingsOf(host, abilities) + bindingsOf(sum, abilities);
+    return host !== sum && !paired.has(host) && bindings <= maxBindings &&
       [host, sum].every((root) => (first.get(ownerOf(root)) ?? Infinity) > at);
   };
   for (const sum of sums) {

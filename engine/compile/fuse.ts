@@ -122,6 +122,8 @@ function contextsOf(n: GraphNode, root: Root): number {
 /** What kernels can do with their neighbours in the graph. */
 export interface Abilities {
   readonly maxBindings: number;
+  /** Bindings that nodes' values take beyond one each. */
+  readonly furtherBindings: (nodes: Iterable<GraphNode>) => number;
   /** Tells which primitives' kernels can compute an elementwise root in their store. */
   readonly takesEpilogue: (op: Primitive) => boolean;
   /** Tells whether a primitive's kernels read one of its inputs where it lies. */
@@ -150,8 +152,9 @@ function viewsOf(n: GraphNode, readsInPlace: Abilities["readsInPlace"]): View[] 
 /** Chooses the roots of `graph`, in the order in which they run. */
 export function fuse(
   graph: Graph,
-  { maxBindings, takesEpilogue, readsInPlace, sumsLeft, frugal, fusion }: Abilities,
+  abilities: Abilities,
 ): Root[] {
+  const { maxBindings, furtherBindings, readsInPlace, frugal, fusion } = abilities;
   const limit = Math.min(maxBindings, 16) - 2;
   const roots: Root[] = [];
   const uses = new Map<GraphNode, Set<Root>>();
@@ -186,10 +189,12 @@ export function fuse(
   const isSmallJoin = (n: GraphNode) =>
     n.op === "cat" && fusion && n.size <= SMALL_JOIN && n.inputs.length <= Math.min(limit, 8);
   const fits = (n: GraphNode, root: Root) => {
-    const added = n.inputs.filter((x) => !root.leaves.has(x)).length;
+    const added = n.inputs.filter((x) => !root.leaves.has(x));
+    const count = root.leaves.size - 1 + added.length;
+    const further = furtherBindings([...root.leaves, ...added, root.node]) - furtherBindings([n]);
     const once = contextsOf(n, root) <= 1 || isRecomputable(n);
-    return once && root.leaves.size - 1 + added <= limit && root.inlined < MAX_INLINED &&
-      !wasteful(n, root);
+    return once && count <= limit && count + further <= maxBindings - 2 &&
+      root.inlined < MAX_INLINED && !wasteful(n, root);
   };
   const visitFused = (n: GraphNode) => {
     const users = uses.get(n) ?? new Set();
@@ -227,9 +232,9 @@ export function fuse(
     if (isFused(n) || isSmallJoin(n)) visitFused(n);
     else visitHeavy(n);
   }
-  if (fusion) attachEpilogues(graph, roots, uses, demanded, takesEpilogue);
+  if (fusion) attachEpilogues(graph, roots, uses, demanded, abilities);
   if (frugal) detachRare(roots);
-  if (fusion) pairSums(roots, maxBindings, sumsLeft);
+  if (fusion) pairSums(roots, abilities);
   return inRunOrder(roots);
 }
 
@@ -261,12 +266,18 @@ function attachEpilogues(
   roots: Root[],
   uses: Map<GraphNode, Set<Root>>,
   demanded: Set<GraphNode>,
-  takesEpilogue: (op: Primitive) => boolean,
+  { maxBindings, furtherBindings, takesEpilogue }: Abilities,
 ): void {
   const owner = new Map<GraphNode, Root>();
   for (const root of roots) {
     if (root.kind === "heavy" || root.kind === "reduce") owner.set(root.node, root);
   }
+  const bound = (host: Root, root: Root) =>
+    host.leaves.size + host.node.inputs.length + root.leaves.size;
+  const further = (host: Root, root: Root) => {
+    const read = [...host.leaves, ...host.views.map(({ base }) => base), ...root.leaves];
+    return furtherBindings([...read, root.node]) - furtherBindings([host.node]);
+  };
   const firstExtraUse = new Map<GraphNode, number>();
   for (const n of graph.nodes) {
     for (const x of n.inputs) {
@@ -283,7 +294,8 @@ function attachEpilogues(
         h.size === root.node.size && isFloat(h.dtype) && isFloat(root.node.dtype) &&
         (!demanded.has(h) || onlyExtrasDemand(graph, roots, h)) &&
         (firstExtraUse.get(h) ?? Infinity) > root.node.index &&
-        host.leaves.size + h.inputs.length + root.leaves.size <= 8;
+        bound(host, root) <= 8 &&
+        bound(host, root) + further(host, root) <= Math.max(8, maxBindings - 2);
     });
     if (candidates.length === 0) continue;
     const chosen = candidates.reduce((a, b) => a.index > b.index ? a : b);

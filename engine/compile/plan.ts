@@ -4,9 +4,10 @@ import type { AdapterProfile } from "../device.ts";
 import { type DType, DTYPES } from "../dtype.ts";
 import { MemoryError, type PlanMemory, sizeText } from "../memory.ts";
 import type { HeavyRule, OutputSpec } from "../rule.ts";
-import { numel, show } from "../shape.ts";
-import type { Arg, Kernel, Lowering } from "../../shaders/kernel.ts";
+import { show } from "../shape.ts";
+import type { Arg, Lowering } from "../../shaders/kernel.ts";
 import { layOut, type Span } from "./arena.ts";
+import { bytesOf, furtherWindows, inWindows, type PlanStep, type Ref } from "./bindings.ts";
 import { fuse, type Root } from "./fuse.ts";
 import { type Graph, type GraphNode, strip } from "./graph.ts";
 import { epilogueOf, mapKernel } from "./map_kernel.ts";
@@ -18,19 +19,6 @@ export type HeavyRules = {
   readonly [P in Exclude<keyof HeavyAttributes, "sum" | "amax" | "argmax" | "cat" | "output">]:
     HeavyRule<P>;
 };
-
-/** Where a binding of a kernel lies. */
-export type Ref =
-  | { readonly kind: "leaf"; readonly leaf: number; readonly bytes: number }
-  | { readonly kind: "upload"; readonly offset: number; readonly bytes: number }
-  | { readonly kind: "arena"; readonly offset: number; readonly bytes: number }
-  | { readonly kind: "target"; readonly target: number; readonly bytes: number };
-
-/** One dispatch. */
-export interface PlanStep {
-  readonly kernel: Kernel;
-  readonly bindings: readonly Ref[];
-}
 
 /** A value's stay in the arena. */
 export interface Tenancy extends Span {
@@ -64,9 +52,6 @@ export interface Plan {
   /** What lies in the arena, and when. */
   readonly tenancies: readonly Tenancy[];
 }
-
-const bytesOf = (spec: OutputSpec) =>
-  Math.ceil(numel(spec.shape) * DTYPES[spec.dtype].bytes / 16) * 16;
 
 /** A binding of a dispatch, and the type of its elements. */
 interface Bound {
@@ -155,6 +140,9 @@ interface Stay {
   readonly ref: { readonly kind: "arena"; offset: number; readonly bytes: number };
 }
 
+/** Bytes of scratch memory at most: kernels count its elements, as those of tensors, in 32 bits. */
+const MAX_SCRATCH = 4 * 2 ** 30;
+
 class Memory {
   private readonly refs = new Map<string, Ref>();
   private readonly stays: Stay[] = [];
@@ -169,7 +157,6 @@ class Memory {
     private readonly graph: Graph,
     private readonly lastUse: ReadonlyMap<string, number>,
     private readonly alignment: number,
-    private readonly maxBytes: number,
     /** Dispatches that are planned so far. */
     private readonly now: () => number,
   ) {}
@@ -215,29 +202,16 @@ class Memory {
   }
 
   private placeLeaf(n: GraphNode): Ref {
-    const bytes = this.checked(bytesOf(n), n.op, n.shape);
+    const bytes = bytesOf(n);
     const tensor = this.graph.leaves[n.leaf];
     if (tensor.storage || tensor.resident) {
       this.leafBytes += bytes;
-      return { kind: "leaf", leaf: n.leaf, bytes };
+      return { kind: "leaf", leaf: n.leaf, offset: 0, bytes };
     }
     const offset = this.uploadBytes;
     this.uploads.push({ leaf: n.leaf, offset });
     this.uploadBytes += this.aligned(bytes);
     return { kind: "upload", offset, bytes };
-  }
-
-  private checked(bytes: number, op: string, shape: readonly number[]): number {
-    if (bytes <= this.maxBytes) return bytes;
-    throw new MemoryError(
-      `${op} ${show(shape)} needs ${
-        sizeText(bytes)
-      } of GPU memory in one binding; this adapter's ` +
-        `hold at most ${sizeText(this.maxBytes)}: smaller inputs, or parts of them one after the ` +
-        "other, need less.",
-      bytes,
-      this.maxBytes,
-    );
   }
 
   has(key: string): boolean {
@@ -246,7 +220,7 @@ class Memory {
 
   /** A new buffer of the arena. */
   allocate(key: string, spec: OutputSpec, op: string): Ref {
-    const bytes = this.checked(bytesOf(spec), op, spec.shape);
+    const bytes = bytesOf(spec);
     const stay = this.enter(bytes, `${op} ${show(spec.shape)}`);
     this.staying.set(key, stay);
     this.refs.set(key, stay.ref);
@@ -254,17 +228,25 @@ class Memory {
   }
 
   /** The buffer that a target's values are written to. */
-  direct(key: string, spec: OutputSpec, op: string, target: number): Ref {
-    const bytes = this.checked(bytesOf(spec), op, spec.shape);
-    const ref: Ref = { kind: "target", target, bytes };
+  direct(key: string, spec: OutputSpec, target: number): Ref {
+    const bytes = bytesOf(spec);
+    const ref: Ref = { kind: "target", target, offset: 0, bytes };
     this.refs.set(key, ref);
     return ref;
   }
 
   /** Memory that only the dispatches of one work use. */
   scratch({ op, shape }: GraphNode, wanted: number): Stay {
-    const name = `scratch of ${op}`;
-    return this.enter(this.checked(Math.ceil(wanted / 16) * 16, name, shape), name);
+    if (wanted > MAX_SCRATCH) {
+      throw new MemoryError(
+        `${op} ${show(shape)} needs ${sizeText(wanted)} of GPU memory for values on the way; ` +
+          `kernels count at most ${sizeText(MAX_SCRATCH)}: smaller inputs, or parts of them one ` +
+          "after the other, need less.",
+        wanted,
+        MAX_SCRATCH,
+      );
+    }
+    return this.enter(Math.ceil(wanted / 16) * 16, `scratch of ${op}`);
   }
 
   /** Ends a stay with the last dispatch so far. */
@@ -316,12 +298,14 @@ function planMemory(
   return { ...own, targets, readback, peak: arena + uploads + leaves + targets + readback };
 }
 
-/** Compiles a graph. @throws {MemoryError} where a tensor exceeds what the adapter can bind. */
+/** Compiles a graph. @throws {MemoryError} where a kernel works on more than the adapter can bind. */
 export function makePlan(request: PlanRequest): Plan {
   const { graph, reads, profile, alignment, rules, fusion = true } = request;
+  const limits = { ...profile, alignment };
   const ruleOf = (op: string) => rules[op as keyof HeavyRules];
   const roots = fuse(graph, {
     maxBindings: profile.maxBindings,
+    furtherBindings: (nodes) => furtherWindows(nodes, limits),
     takesEpilogue: (op) => op === "sum" || op === "amax" || ruleOf(op)?.epilogue === true,
     readsInPlace: (op, ...input) => ruleOf(op)?.readsInPlace?.(...input) ?? false,
     sumsLeft: (op) => profile.class === "cpu" && ruleOf(op)?.sumsLeft === true,
@@ -331,8 +315,7 @@ export function makePlan(request: PlanRequest): Plan {
   const work = roots.map((root) => lowerRoot(root, rules, profile));
   const lastUse = lastUses(work, graph);
   const steps: PlanStep[] = [];
-  const { maxBindingBytes } = profile;
-  const memory = new Memory(graph, lastUse, alignment, maxBindingBytes, () => steps.length);
+  const memory = new Memory(graph, lastUse, alignment, () => steps.length);
   const targetOf = new Map<string, number>();
   const direct = new Set<number>();
   const written = graph.targets.slice(reads).map(keyOf);
@@ -346,7 +329,7 @@ export function makePlan(request: PlanRequest): Plan {
       const target = targetOf.get(key);
       if (target === undefined) return memory.allocate(key, spec, w.root.node.op);
       direct.add(target);
-      return memory.direct(key, spec, w.root.node.op, target);
+      return memory.direct(key, spec, target);
     };
     const outputs = w.outputs.map((spec, index): Ref => {
       const key = index === 0 ? `${w.owner.index}:0` : `${w.root.node.index}:${index}`;
@@ -395,6 +378,9 @@ export function makePlan(request: PlanRequest): Plan {
   const { uploads, uploadBytes, leafBytes } = memory;
   const { arenaBytes, tenancies } = memory.settle();
   const own = { arena: arenaBytes, uploads: uploadBytes, leaves: leafBytes };
-  const bytes = planMemory(own, graph.targets.slice(reads), results);
-  return { steps, results, copies, uploads, uploadBytes, arenaBytes, memory: bytes, tenancies };
+  return {
+    steps: steps.map((step) => inWindows(step, limits)),
+    ...{ results, copies, uploads, uploadBytes, arenaBytes, tenancies },
+    memory: planMemory(own, graph.targets.slice(reads), results),
+  };
 }
