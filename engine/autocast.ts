@@ -26,7 +26,8 @@ function within<T>(inner: Mode, build: () => T): T {
  *
  * - `matmul`, `linear`, `conv2d`, `convTranspose2d`, `einsum` and attention take f16 and give f16;
  * - `exp`, `log`, `pow`, `rsqrt`, `reciprocal`, `softplus`, `sum` and what is made of it (means,
- *   variances, norms), `cumsum`, softmax, layer and batch normalisation and losses take and give f32;
+ *   variances, norms), `cumsum`, softmax, layer and batch normalisation take and give f32, as losses
+ *   always do;
  * - other ops keep the type of their operands, and where those are f16 and f32 compute in f32.
  *
  * Parameters stay f32: a weight's cast is one node of the graph however often it is used, and its

@@ -1,7 +1,7 @@
-/** Training losses, composed of primitives. */
-import { raised } from "./autocast.ts";
+/** Training losses, composed of primitives; they compute in f32 whatever type logits have. */
 import { type Shape, show } from "./shape.ts";
 import type { Tensor } from "./tensor.ts";
+import { cast } from "./ops/cast.ts";
 import {
   abs,
   add,
@@ -74,7 +74,7 @@ export function crossEntropy(
   requireTarget("crossEntropy", logits, target);
   const hot = classMap(target, logits.shape[1]);
   // Not a product: classes with a logit of -infinity, which are ruled out, would make it NaN.
-  const loss = neg(sum(where(hot, logSoftmax(logits, 1), 0), 1));
+  const loss = neg(sum(where(hot, logSoftmax(cast(logits, "f32"), 1), 0), 1));
   return reduceLoss(loss, reduction, weight);
 }
 
@@ -93,7 +93,7 @@ export function bceWithLogits(
     weight?: Tensor;
   } = {},
 ): Tensor {
-  const logits = raised(scores);
+  const logits = cast(scores, "f32");
   // Both terms are positive and exact in their tails, so nothing cancels for confident logits.
   const positive = mul(target, softplus(neg(logits)));
   const negative = mul(sub(1, target), softplus(logits));
@@ -116,7 +116,7 @@ export function diceLoss(
 /** The terms of {@link diceLoss}, [N]. */
 export function dicePerObject(logits: Tensor, target: Tensor): Tensor {
   const flat = [logits.shape[0], logits.size / logits.shape[0]];
-  const p = reshape(sigmoid(raised(logits)), flat);
+  const p = reshape(sigmoid(cast(logits, "f32")), flat);
   const y = reshape(target, flat);
   const shared = add(mul(sum(mul(p, y), 1), 2), 1);
   return sub(1, div(shared, add(add(sum(p, 1), sum(y, 1)), 1)));
@@ -148,7 +148,7 @@ export function focalPerObject(
   target: Tensor,
   { alpha = 0.25, gamma = 2 }: FocalOptions = {},
 ): Tensor {
-  const p = sigmoid(raised(logits));
+  const p = sigmoid(cast(logits, "f32"));
   const miss = add(mul(p, sub(1, target)), mul(sub(1, p), target));
   // A square costs less than a power, forward and backward.
   const factor = gamma === 2 ? square(miss) : pow(miss, gamma);
@@ -171,7 +171,7 @@ export function softmaxDice(
   { smooth = 1e-5, weight }: { smooth?: number; weight?: Tensor } = {},
 ): Tensor {
   requireTarget("softmaxDice", logits, target);
-  const p = softmax(logits, 1);
+  const p = softmax(cast(logits, "f32"), 1);
   const y = classMap(target, logits.shape[1]);
   const w = weight && reshape(weight, [weight.shape[0], 1, ...weight.shape.slice(1)]);
   const dims = logits.shape.map((_, i) => i).filter((i) => i !== 1);
@@ -187,7 +187,7 @@ export function mseLoss(
   b: Tensor,
   { reduction = "mean" }: { reduction?: Reduction } = {},
 ): Tensor {
-  return reduceLoss(square(sub(raised(a), raised(b))), reduction);
+  return reduceLoss(square(sub(cast(a, "f32"), cast(b, "f32"))), reduction);
 }
 
 /** Mean (or sum) of absolute differences. */
@@ -196,5 +196,5 @@ export function l1Loss(
   b: Tensor,
   { reduction = "mean" }: { reduction?: Reduction } = {},
 ): Tensor {
-  return reduceLoss(abs(sub(raised(a), raised(b))), reduction);
+  return reduceLoss(abs(sub(cast(a, "f32"), cast(b, "f32"))), reduction);
 }

@@ -1,5 +1,5 @@
 /** Single operators with their gradients. */
-import { gradients, mul, readAll, sum, type Tensor, tensor } from "../../../engine/mod.ts";
+import { cast, gradients, mul, readAll, sum, type Tensor, tensor } from "../../../engine/mod.ts";
 import { type Comparison, failure } from "../compare.ts";
 import { type Fixture, fixtureInput } from "../fixture.ts";
 import type { HostTensor } from "../inputs.ts";
@@ -34,17 +34,28 @@ export function opCases(fixture: Fixture): readonly OpCase[] {
   return fixture.manifest.cases as readonly OpCase[];
 }
 
-/** Computes the result of a case and the gradients d sum(out * G) / dX. */
-export async function runCase(fixture: Fixture, op: OpCase): Promise<Map<string, HostTensor>> {
+/**
+ * Computes the result of a case and the gradients d sum(out * G) / dX.
+ *
+ * @param precision type of the inputs.
+ */
+export async function runCase(
+  fixture: Fixture,
+  op: OpCase,
+  precision: "f32" | "f16" = "f32",
+): Promise<Map<string, HostTensor>> {
   const operator = OPERATORS[op.op];
   if (!operator) throw new Error(`The operator "${op.op}" is not supported.`);
   const input = (name: string): Tensor => {
     const { shape, data } = fixtureInput(fixture, `${op.name}/${name}`);
-    return tensor(data as Float32Array, shape);
+    return tensor(precision === "f16" ? Float16Array.from(data) : data as Float32Array, shape);
   };
   const inputs = Object.fromEntries(op.inputs.map((name) => [name, input(name)]));
   const out = operator(inputs, op.attrs);
-  const found = gradients(sum(mul(out, input("G"))), op.grads.map((name) => inputs[name]));
+  const found = gradients(
+    sum(mul(cast(out, "f32"), cast(input("G"), "f32"))),
+    op.grads.map((name) => inputs[name]),
+  );
   const results = new Map<string, Tensor>([[`${op.name}/out`, out]]);
   op.grads.forEach((name, i) => {
     const gradient = found[i];
