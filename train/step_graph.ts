@@ -3,6 +3,7 @@ import {
   add,
   amax,
   arange,
+  autocast,
   cast,
   cat,
   constant,
@@ -100,7 +101,8 @@ function drawMemories(embedding: Tensor, banks: BankLeaves, units: Tensor): Draw
   const chances = reshape(units, [batch, classes, 1, draws]);
   const perClass: Tensor[] = [];
   for (let c = 0; c < classes; c++) {
-    const cosines = matmul(unit, select(banks.embeddings, 0, c), { transB: true });
+    const others = select(banks.embeddings, 0, c);
+    const cosines = autocast("f32", () => matmul(unit, others, { transB: true }));
     const filled = unsqueeze(select(banks.filled, 0, c), 0);
     const probability = softmax(where(filled, cosines, -1e9), 1);
     const below = le(unsqueeze(cumsum(probability, 1), 2), select(chances, 1, c));
@@ -196,7 +198,7 @@ export function stepGraph(parts: StepParts): StepGraph {
   const coarseOf = (pass: number) =>
     pass === 0 ? narrow(coarse, 0, 0, batch) : narrow(coarse, 0, batch + (pass - 1) * count, count);
   const coarsest = own.levels[own.levels.length - 1];
-  const embedding = flatten(coarsest, 1);
+  const embedding = cast(flatten(coarsest, 1), "f32");
   const memories = banks && drawMemories(detach(embedding), banks, labelled.units);
   const masks = config.maskPrompt ? student.maskPrompts(coarseOf(0)) : undefined;
   const embedded = student.embed(own, memories, training);

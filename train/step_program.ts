@@ -8,8 +8,9 @@ import {
   submit,
   type Tensor,
 } from "../engine/mod.ts";
-import type { FlatParameters } from "../engine/optim/mod.ts";
+import { type FlatParameters, type GradScalerState, scalerState } from "../engine/optim/mod.ts";
 import { formOf, refill } from "./leaves.ts";
+import type { MixedPrecision } from "./precision.ts";
 import { stepGraph, type StepParts } from "./step_graph.ts";
 
 /** What changes from step to step: leaves with host values. */
@@ -31,6 +32,8 @@ export interface StepValues {
   readonly memories: Float32Array;
   readonly embeddings: Float32Array;
   readonly ious: Float32Array;
+  /** The loss scale of the step, in mixed precision. */
+  readonly scaler?: GradScalerState;
 }
 
 interface Recorded {
@@ -47,6 +50,7 @@ export class StepProgram {
   constructor(
     private readonly parts: Omit<StepParts, keyof StepLeaves>,
     private readonly weights: FlatParameters,
+    private readonly precision: MixedPrecision,
   ) {}
 
   /**
@@ -73,19 +77,20 @@ export class StepProgram {
       reached,
       finish: async () => {
         const values = await finish() as Float32Array[];
-        const [memories, embeddings, ious] = values.slice(names.length);
+        const [memories, embeddings, ious, scale] = values.slice(names.length);
         const losses = Object.fromEntries(names.map((name, i) => [name, values[i][0]]));
-        return { losses, memories, embeddings, ious };
+        const found = { losses, memories, embeddings, ious };
+        return scale ? { ...found, scaler: scalerState(scale) } : found;
       },
     };
   }
 
   private record(leaves: StepLeaves): Recorded {
-    const { loss, terms, training, memories, embeddings, ious } = stepGraph({
-      ...this.parts,
-      ...leaves,
-    });
-    const grads = gradients(loss, this.weights.trainable);
+    const { build, scaler } = this.precision;
+    const parts = { ...this.parts, ...leaves };
+    const { loss, terms, training, memories, embeddings, ious } = build(() => stepGraph(parts));
+    const grads = gradients(scaler?.scaled(loss) ?? loss, this.weights.trainable);
+    const scales = scaler ? [scaler.state] : [];
     const statistics = [...training.updates].map(
       ([parameter, value]): readonly [Tensor, Storage] => [value, parameter.storage!],
     );
@@ -94,7 +99,7 @@ export class StepProgram {
       names: ["loss", ...Object.keys(terms)],
       reached: grads.map((g) => g !== undefined),
       request: {
-        read: [loss, ...Object.values(terms), memories, embeddings, ious],
+        read: [loss, ...Object.values(terms), memories, embeddings, ious, ...scales],
         write: [...this.weights.gradientTargets(grads), ...statistics],
       },
     };

@@ -1,6 +1,13 @@
 /** Training of SSS and its baselines: one loop, so that only the unlabelled half differs. */
 import { runtime, scalar, tensor } from "../engine/mod.ts";
-import { AdamW, cosine, Ema, emaDecay, FlatParameters } from "../engine/optim/mod.ts";
+import {
+  AdamW,
+  cosine,
+  Ema,
+  emaDecay,
+  FlatParameters,
+  type GradScalerState,
+} from "../engine/optim/mod.ts";
 import type { StoredTensor } from "../engine/safetensors.ts";
 import { CONFIGS, type Sam2Config } from "../model/config.ts";
 import { type SssConfig, unlabelledWeight } from "../model/sss/config.ts";
@@ -11,6 +18,7 @@ import { Random } from "./data/random.ts";
 import { freeze, type PartName } from "./finetune/parts.ts";
 import { type InferenceParts, type Prediction, segmentVolume } from "./inference.ts";
 import { MemoryBanks, type MemorySizes } from "./memory_banks.ts";
+import { type MixedPrecision, mixedPrecision, type Precision } from "./precision.ts";
 import { PseudoCache } from "./pseudo_cache.ts";
 import { Sampler } from "./sampler.ts";
 import { poolSlices, type SlicePool } from "./slices.ts";
@@ -45,6 +53,8 @@ export interface TrainOptions {
   readonly frozen?: readonly PartName[];
   /** Whether gradients compute values inside the model anew instead of keeping them. */
   readonly gradientCheckpointing?: boolean;
+  /** What is computed with, f32 where left out. */
+  readonly precision?: Precision;
   /** The checkpoint that the run started from; random weights where left out. */
   readonly start?: string;
 }
@@ -57,6 +67,8 @@ export interface StepReport {
   /** Images that passed an encoder. */
   readonly images: number;
   readonly learningRate: number;
+  /** The loss scale before the step, in mixed precision. */
+  readonly scaler?: GradScalerState;
   /** `host`: building and submitting the graph, without waiting for the adapter. */
   readonly milliseconds: { readonly total: number; readonly host: number };
 }
@@ -91,6 +103,8 @@ interface State {
   readonly position: number;
   readonly bankCounts: number[];
   readonly pseudo: unknown;
+  /** In mixed precision. */
+  readonly scaler?: GradScalerState;
 }
 
 /** A model in training, with its teacher, optimiser, memory and pseudo-labels. */
@@ -112,6 +126,7 @@ export class Trainer {
     private readonly ema: Ema,
     private readonly labelled: SlicePool,
     private readonly unlabelled: SlicePool,
+    precision: MixedPrecision,
   ) {
     const { seed, steps, batchLabelled, batchUnlabelled, sss } = options;
     this.banks = this.makeBanks();
@@ -123,7 +138,11 @@ export class Trainer {
     const warmup = Math.round(WARMUP * steps);
     this.schedule = cosine({ steps, warmup, final: FINAL_RATE });
     const { method } = options;
-    this.program = new StepProgram({ student, teacher, config: sss, method }, weights);
+    this.program = new StepProgram(
+      { student, teacher, config: sss, method },
+      weights,
+      precision,
+    );
   }
 
   /**
@@ -145,7 +164,12 @@ export class Trainer {
     if (options.gradientCheckpointing) student.useCheckpointing();
     const weights = await FlatParameters.create(student, { seed: options.seed });
     const { weightDecay, clip } = options;
-    const optimizer = await AdamW.create(weights, { weightDecay, clipNorm: clip });
+    const precision = await mixedPrecision(options.precision);
+    const { scaler } = precision;
+    const optimizer = await AdamW.create(weights, {
+      ...{ weightDecay, clipNorm: clip },
+      ...scaler && { scaler },
+    });
     const ema = await Ema.create(weights);
     ema.bind(teacher);
     const labelled = await poolSlices(data.labelled, options.size);
@@ -161,6 +185,7 @@ export class Trainer {
       ema,
       labelled,
       unlabelled,
+      precision,
     );
     if (data.labelled.length > 0) await trainer.program.reserve(trainer.largestLeaves());
     return trainer;
@@ -182,13 +207,14 @@ export class Trainer {
     this.optimizer.update(learningRate, reached);
     this.ema.update(this.decay(step));
     const hostMs = performance.now() - host;
-    const { losses, memories, embeddings, ious } = await finish();
+    const { losses, memories, embeddings, ious, scaler } = await finish();
     this.banks.offer(memories, embeddings, ious);
     this.done = step + 1;
     const { batchLabelled, batchUnlabelled } = this.options;
     const images = batchLabelled + (leaves.unlabelled ? 3 * batchUnlabelled : 0);
     const milliseconds = { total: performance.now() - start, host: hostMs };
-    return { step: this.done, losses, images, learningRate, milliseconds };
+    const report = { step: this.done, losses, images, learningRate, milliseconds };
+    return scaler ? { ...report, scaler } : report;
   }
 
   private decay(step: number): number {
@@ -311,7 +337,7 @@ export class Trainer {
     const tensors = new Map<string, StoredTensor>();
     const put = (name: string, data: StoredTensor["data"], shape: readonly number[]) =>
       tensors.set(name, { dtype: data instanceof Uint8Array ? "U8" : "F32", shape, data });
-    const { first, second } = await this.optimizer.state();
+    const { first, second, scaler } = await this.optimizer.state();
     const model = await this.weights.stateDict();
     const groups = { model, ema: await this.ema.stateDict(), first, second };
     for (const [group, dict] of Object.entries(groups)) {
@@ -323,7 +349,10 @@ export class Trainer {
     put("bank.ious", ious, [ious.length]);
     const { bits, entries } = this.pseudo.save();
     put("pcsw.masks", bits, [bits.length]);
-    const state: State = { position: this.done, bankCounts: counts, pseudo: entries };
+    const state: State = {
+      ...{ position: this.done, bankCounts: counts, pseudo: entries },
+      ...scaler && { scaler },
+    };
     return { tensors, state };
   }
 
@@ -337,10 +366,11 @@ export class Trainer {
         ]),
       );
     const floats = (name: string) => tensors.get(name)!.data as Float32Array;
-    const { position, bankCounts, pseudo } = state as State;
+    const { position, bankCounts, pseudo, scaler } = state as State;
     this.weights.write(group("model"));
     this.ema.load(group("ema"));
-    this.optimizer.load({ step: position, first: group("first"), second: group("second") });
+    const moments = { first: group("first"), second: group("second") };
+    this.optimizer.load({ step: position, ...moments, ...scaler && { scaler } });
     this.banks.load({
       counts: bankCounts,
       memories: floats("bank.memories"),

@@ -4,7 +4,8 @@ import { InvalidArgumentError } from "commander";
 import { UserError } from "../../engine/errors.ts";
 import type { ConfigName } from "../../model/config.ts";
 import { cli, decimal, parseOptions, wholeNumber } from "../commands/cli.ts";
-import { choice, imageSize } from "../run/options.ts";
+import type { Precision } from "../precision.ts";
+import { choice, chosenPrecision, imageSize, precisionOption } from "../run/options.ts";
 import type { HoldOut, TuneChoices, TuneSchedule } from "./config.ts";
 import { PART_NAMES, partNames } from "./part_option.ts";
 import type { PartName } from "./parts.ts";
@@ -36,6 +37,7 @@ export interface TuneFlags {
   readonly freeze?: readonly PartName[];
   readonly accumulate?: number;
   readonly gradientCheckpointing?: boolean;
+  readonly precision?: Precision;
   readonly seed?: number;
   readonly val?: ValidationData;
   readonly fold?: number;
@@ -134,6 +136,7 @@ export function parseTuneFlags(args: readonly string[]): TuneCommand | undefined
     .option("--freeze <parts>", `kept as they are: ${PART_NAMES.join(",")}`, partNames)
     .option("--accumulate <n>", "micro-batches of a step, each of --batch clips", wholeNumber(1))
     .option("--gradient-checkpointing", "needs less memory and more time")
+    .addOption(precisionOption())
     .option("--seed <n>", `seed of everything random (default: ${train.seed})`, wholeNumber(0))
     .option("--val <x>", "validate on this share of the sequences, or on a folder", validationData)
     .option("--fold <n>", "validate on a fold of DATA/splits_final.json (nnU-Net)", wholeNumber(0))
@@ -194,7 +197,7 @@ function validationData(text: string): ValidationData {
 
 /** What the options of a new run choose, or those of `base` with what they change. */
 export function choose({ data, flags }: TuneCommand, base: Choices = defaults): Choices {
-  const { train, schedule } = base;
+  const { train: { precision, ...train }, schedule } = base;
   const { val, fold } = flags;
   const { checkpoint, randomWeights } = flags;
   const start = checkpoint ? resolve(checkpoint) : `random, seed ${randomWeights}`;
@@ -225,6 +228,7 @@ export function choose({ data, flags }: TuneCommand, base: Choices = defaults): 
       frozen: flags.freeze ?? train.frozen,
       ...(flags.accumulate && { accumulate: flags.accumulate }),
       ...(flags.gradientCheckpointing && { gradientCheckpointing: true }),
+      ...chosenPrecision(flags.precision ?? precision),
       seed: flags.seed ?? train.seed,
     },
     schedule: {

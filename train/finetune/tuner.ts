@@ -1,11 +1,19 @@
 /** Fine-tuning of SAM-2 on its own objective. */
 import { gradients, type Request, runtime, submit } from "../../engine/mod.ts";
-import { AdamW, cosine, FlatParameters, GradientAccumulator } from "../../engine/optim/mod.ts";
+import {
+  AdamW,
+  cosine,
+  FlatParameters,
+  GradientAccumulator,
+  type GradScalerState,
+  scalerState,
+} from "../../engine/optim/mod.ts";
 import type { Sam2 } from "../../model/sam2/sam2.ts";
 import { DataError } from "../data/errors.ts";
 import { Random } from "../data/random.ts";
 import type { SegmentedSequence } from "../data/sequence.ts";
 import { formOf, refill } from "../leaves.ts";
+import { type MixedPrecision, mixedPrecision, type Precision } from "../precision.ts";
 import { OPTIMIZER } from "../run/published_weights.ts";
 import { Sampler } from "../sampler.ts";
 import type { SavedTrainer, StepReport } from "../trainer.ts";
@@ -29,10 +37,14 @@ export interface TuneOptions extends ClipOptions {
   readonly accumulate?: number;
   /** Whether gradients compute values inside the model anew instead of keeping them. */
   readonly gradientCheckpointing?: boolean;
+  /** What is computed with, f32 where left out. */
+  readonly precision?: Precision;
 }
 
 interface State {
   readonly position: number;
+  /** In mixed precision. */
+  readonly scaler?: GradScalerState;
 }
 
 /** Beginnings of the names of both moments in checkpoints. */
@@ -65,6 +77,7 @@ export class Tuner {
     private readonly weights: FlatParameters,
     private readonly optimizer: AdamW,
     private readonly accumulator: GradientAccumulator,
+    private readonly precision: MixedPrecision,
   ) {
     const { batch, seed, steps } = options;
     this.sampler = new Sampler(frameCount(sequences), batch, seed, "clips");
@@ -87,13 +100,16 @@ export class Tuner {
     const weights = await FlatParameters.create(model, { seed: options.seed });
     const blocks = model.config.trunk.stages.reduce((sum, count) => sum + count, 0);
     const scale = layerScale(blocks, options.layerDecay);
+    const precision = await mixedPrecision(options.precision);
+    const { scaler } = precision;
     const optimizer = await AdamW.create(weights, {
+      ...scaler && { scaler },
       clipNorm: options.clip,
       rateScale: ({ key }) => scale(key),
       weightDecay: ({ parameter }) => decays(parameter) ? options.weightDecay : 0,
     });
     const accumulator = await GradientAccumulator.create(weights, options.accumulate ?? 1);
-    return new Tuner(model, options, sequences, weights, optimizer, accumulator);
+    return new Tuner(model, options, sequences, weights, optimizer, accumulator, precision);
   }
 
   /** Steps done. */
@@ -111,11 +127,13 @@ export class Tuner {
     const { count } = this.accumulator;
     const sums = new Map<string, number>();
     let [images, hostMs] = [0, 0];
+    let scaler: GradScalerState | undefined;
     for (let i = 0; i < count; i++) {
       const part = await this.accumulate(this.done * count + i);
       for (const [name, value] of part.losses) sums.set(name, (sums.get(name) ?? 0) + value);
       images += part.images;
       hostMs += part.hostMs;
+      scaler = part.scaler;
     }
     const learningRate = this.options.learningRate * this.schedule(this.done);
     this.optimizer.update(learningRate, this.accumulator.finish());
@@ -125,6 +143,7 @@ export class Tuner {
       losses: Object.fromEntries([...sums].map(([name, sum]) => [name, sum / count])),
       images,
       learningRate,
+      ...scaler && { scaler },
       milliseconds: { total: performance.now() - start, host: hostMs },
     };
   }
@@ -142,12 +161,13 @@ export class Tuner {
       losses: names.map((name, i) => [name, values[i][0]] as const),
       images: leaves.images.length * this.options.batch,
       hostMs,
+      scaler: this.precision.scaler && scalerState(values[names.length]),
     };
   }
 
   /** Everything that a resumed run needs to go on bit by bit; the weights under official keys. */
   async save(): Promise<SavedTrainer> {
-    const { first, second } = await this.optimizer.state();
+    const { first, second, scaler } = await this.optimizer.state();
     const groups = [["", await this.weights.stateDict()], [FIRST, first], [
       SECOND,
       second,
@@ -157,7 +177,7 @@ export class Tuner {
         [prefix + key, { dtype: "F32", shape, data }] as const
       )
     );
-    const state: State = { position: this.done };
+    const state: State = { position: this.done, ...scaler && { scaler } };
     return { tensors: new Map(tensors), state };
   }
 
@@ -169,10 +189,11 @@ export class Tuner {
           [key.slice(prefix.length), { shape, data: data as Float32Array }] as const
         ),
       );
-    const { position } = state as State;
+    const { position, scaler } = state as State;
     const weights = [...group("")].filter(([key]) => !key.startsWith(OPTIMIZER));
     this.weights.write(new Map(weights));
-    this.optimizer.load({ step: position, first: group(FIRST), second: group(SECOND) });
+    const moments = { first: group(FIRST), second: group(SECOND) };
+    this.optimizer.load({ step: position, ...moments, ...scaler && { scaler } });
     this.done = position;
     await (await runtime()).device.gpu.queue.onSubmittedWorkDone();
   }
@@ -181,6 +202,7 @@ export class Tuner {
   destroy(): void {
     this.accumulator.destroy();
     this.optimizer.destroy();
+    this.precision.scaler?.destroy();
   }
 
   /** What micro-batch `index` sees: it follows from the seed alone. */
@@ -210,14 +232,15 @@ export class Tuner {
   }
 
   private record(plan: ClipPlan, leaves: ClipLeaves): Recorded {
-    const { loss, terms } = clipLoss(this.model, leaves, plan);
-    const grads = gradients(loss, this.weights.trainable);
+    const { build, scaler } = this.precision;
+    const { loss, terms } = build(() => clipLoss(this.model, leaves, plan));
+    const grads = gradients(scaler?.scaled(loss) ?? loss, this.weights.trainable);
     return {
       leaves,
       names: ["loss", ...Object.keys(terms)],
       reached: grads.map((gradient) => gradient !== undefined),
       request: {
-        read: [loss, ...Object.values(terms)],
+        read: [loss, ...Object.values(terms), ...scaler ? [scaler.state] : []],
         write: this.weights.gradientTargets(grads),
       },
     };

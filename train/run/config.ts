@@ -66,6 +66,7 @@ const OPTIONS: Readonly<Record<string, string>> = {
   "train.batchUnlabelled": "--unlabelled-batch",
   "train.gradientCheckpointing": "--gradient-checkpointing",
   "train.learningRate": "--lr",
+  "train.precision": "--precision",
   "train.frozen": "--freeze",
   "train.method": "--method",
   "train.model": "--model",

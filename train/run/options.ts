@@ -14,6 +14,7 @@ import {
   type RunConfig,
   type Schedule,
 } from "./config.ts";
+import type { Precision } from "../precision.ts";
 import type { Method, TrainOptions } from "../trainer.ts";
 
 /** Options as given; what was not given is absent. */
@@ -33,6 +34,7 @@ export interface TrainFlags {
   readonly checkpoint?: string;
   readonly freeze?: readonly PartName[];
   readonly gradientCheckpointing?: boolean;
+  readonly precision?: Precision;
   readonly out?: string;
   readonly resume?: string;
   readonly evalLimit?: number;
@@ -113,6 +115,7 @@ export function parseTrainFlags(args: readonly string[]): TrainFlags | undefined
     .option("--checkpoint <file>", "start from SAM-2 weights of --model: .pt, .pth, .safetensors")
     .option("--freeze <parts>", `parts that keep them: ${PART_NAMES.join(",")}`, partNames)
     .option("--gradient-checkpointing", "needs less memory and more time")
+    .addOption(precisionOption())
     .option("--lr <x>", `learning rate (default: ${train.learningRate})`, decimal(0))
     .option(
       "--sss <field=value>",
@@ -148,7 +151,7 @@ export function parseTrainFlags(args: readonly string[]): TrainFlags | undefined
 
 /** `base` with what the options change. */
 export function choose(base: Choices, flags: TrainFlags): Choices {
-  const { data, train, schedule } = base;
+  const { data, train: { precision, ...train }, schedule } = base;
   const method = flags.method ?? train.method;
   const unlabelled = flags.unlabelledBatch ?? train.batchUnlabelled;
   return {
@@ -169,6 +172,7 @@ export function choose(base: Choices, flags: TrainFlags): Choices {
       learningRate: flags.lr ?? train.learningRate,
       ...(flags.freeze && { frozen: flags.freeze }),
       ...(flags.gradientCheckpointing && { gradientCheckpointing: true }),
+      ...chosenPrecision(flags.precision ?? precision),
       ...(flags.checkpoint !== undefined && { start: resolve(flags.checkpoint) }),
       sss: flags.sss ? sssConfig({ ...train.sss, ...flags.sss }) : train.sss,
     },
@@ -189,6 +193,16 @@ export function runConfig(
   const source = data.source === PHANTOM ? data.source : resolve(data.source);
   return { data: { ...data, ...found, source }, train, schedule };
 }
+
+/** The option that picks the precision of a training. */
+export function precisionOption(): Option {
+  const summary = "f32, or f16: mixed precision with a scaled loss (default: f32)";
+  return choice("--precision <type>", summary, ["f32", "f16"]);
+}
+
+/** The field of a configuration; f32 has none, as runs had none before there was a choice. */
+export const chosenPrecision = (precision: Precision | undefined): { precision?: "f16" } =>
+  precision === "f16" ? { precision } : {};
 
 /** Parser of three lengths, as in "10,1.5,1.5". */
 export function voxelSpacing(text: string): Spacing {

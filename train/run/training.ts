@@ -141,7 +141,7 @@ async function step(context: TrainingContext<AnyRunConfig>, pace: Pace) {
   const { report, written } = profiler
     ? await profiler.step(trainer, last)
     : { report: await trainer.step() };
-  const { step, losses, images, learningRate, milliseconds } = report;
+  const { step, losses, images, learningRate, milliseconds, scaler } = report;
   const broken = Object.entries(losses).find(([, value]) => !Number.isFinite(value));
   if (broken) {
     throw new UserError(
@@ -150,7 +150,10 @@ async function step(context: TrainingContext<AnyRunConfig>, pace: Pace) {
     );
   }
   pace.add(milliseconds.total, images);
-  await log.add({ step, ...losses, learningRate, images, milliseconds: milliseconds.total });
+  await log.add({
+    ...{ step, ...losses, learningRate, images, milliseconds: milliseconds.total },
+    ...scaler && { lossScale: scaler.scale, skippedSteps: scaler.skipped },
+  });
   progress.update(progressText(report, config.train.steps, pace));
   if (written) {
     progress.keep();
