@@ -23,6 +23,8 @@ Deno.test("doctor shows adapter, limits and schedules when it runs", async () =>
   const value = (key: string) => text.match(new RegExp(`^  ${key} {2,}(.*)$`, "m"))?.[1];
   equal(value("name"), name);
   match(value("class") ?? "", new RegExp(`^${profile.class} `));
+  equal(/\bshader-f16\b/.test(value("features") ?? ""), profile.f16);
+  equal(/\bshader-f16\b/.test(value("offered, unused") ?? ""), false);
   match(value("lanes") ?? "", new RegExp(`^${profile.lanes}( |$)`));
   match(value("maxBufferSize") ?? "", /^[\d.]+ [KMG]iB$/);
   const schedules = text.split("\nSchedules\n")[1].trimEnd().split("\n");

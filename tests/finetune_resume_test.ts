@@ -101,6 +101,35 @@ Deno.test({
     }),
 });
 
+Deno.test({
+  name: "runTuning() in f16 ends with the same bits when it was interrupted and resumed",
+  ignore: Deno.build.os === "windows",
+  fn: () =>
+    withFolder(async (folder) => {
+      await writePictures(`${folder}/data`, 2);
+      const [whole, parts] = [`${folder}/whole`, `${folder}/parts`];
+      const common = "--random-weights 3 --size 32 --lr 2e-3 --clicks 0 --steps 4 --precision f16";
+      const args = [`${folder}/data`, ...common.split(" "), "--freeze", "trunk,neck"];
+      equal((await tune([...args, "--out", whole])).code, 0);
+      equal((await tune([...args, "--out", parts], interruptedAt(2))).code, 130);
+      await rejects(tune(["--resume", parts, "--precision", "f32"]), {
+        message: /: --precision is f16 in the checkpoint and absent here\.$/,
+      });
+      equal((await tune(["--resume", parts])).code, 0);
+      const [a, b] = await Promise.all([whole, parts].map(async (run) => {
+        const { tensors, metadata } = await readSafetensors(`${run}/last.safetensors`);
+        const { state } = JSON.parse(metadata.run);
+        const log = (await Deno.readTextFile(`${run}/metrics.jsonl`)).trim().split("\n");
+        const lines = log.map((line) => ({ ...JSON.parse(line), milliseconds: 0 }));
+        return { data: [...tensors].map(([key, { data }]) => [key, data]), state, lines };
+      }));
+      deepEqual(a, b);
+      const { scaler: { taken, skipped } } = a.state;
+      deepEqual([taken + skipped, a.state.position], [4, 4]);
+      ok(taken > 0 && a.lines.every(({ lossScale }) => lossScale > 0));
+    }),
+});
+
 Deno.test("runTuning() refuses to continue another run, and says what differs", () =>
   withFolder(async (folder) => {
     await writePictures(`${folder}/data`, 2);

@@ -181,7 +181,7 @@ export class FrameTracker {
     const { levels, positions } = this.model.forwardImage(input);
     await evaluate(levels);
     // Fresh leaves, so that the graph of the encoder and the frame's pixels can go.
-    const kept = levels.map((level) => leaf(level.storage!, level.shape));
+    const kept = levels.map((level) => leaf(level.storage!, level.shape, level.dtype));
     const features = { levels: kept, positions };
     this.cached.set(frame, features);
     return features;

@@ -131,7 +131,7 @@ export class ImagePredictor {
     const levels = [...features.levels.slice(0, -1), this.model.withoutMemory(features)];
     await evaluate(levels);
     // Fresh leaves, so that the graph of the encoder and the pixels can go.
-    this.levels = levels.map((level) => leaf(level.storage!, level.shape));
+    this.levels = levels.map((level) => leaf(level.storage!, level.shape, level.dtype));
     this.images = images.map(({ width, height }) => ({ width, height }));
   }
 
@@ -164,7 +164,7 @@ export class ImagePredictor {
     await this.reset();
     const tensors = levels.map(({ shape, data }) => tensor(data, shape));
     await evaluate(tensors);
-    this.levels = tensors.map((level) => leaf(level.storage!, level.shape));
+    this.levels = tensors.map((level) => leaf(level.storage!, level.shape, level.dtype));
     this.images = [{ width, height }];
   }
 
