@@ -26,7 +26,7 @@ export interface AdapterProfile {
   readonly workgroupBytes: number;
   /** Storage buffers that one dispatch may bind. */
   readonly maxBindings: number;
-  /** Largest bytes of one storage binding. */
+  /** Largest bytes of one storage binding; larger tensors are bound in windows. */
   readonly maxBindingBytes: number;
   /** Workgroups per dispatch dimension. */
   readonly maxGrid: number;

@@ -13,6 +13,7 @@ import {
   storage,
 } from "./kernel.ts";
 import { bitsOf } from "./literal.ts";
+import { MOST_ROUNDS, requireRounds } from "./rounds.ts";
 import { expand, textOf } from "./template.ts";
 import lanesSource from "./attention_lanes.wgsl" with { type: "text" };
 import tilesSource from "./attention_tiles.wgsl" with { type: "text" };
@@ -111,6 +112,8 @@ interface Schedule {
   /** Whether the template reads whole vec4 where the head dimension allows. */
   readonly vectors: boolean;
   readonly parameters: Record<string, number | boolean>;
+  /** Of an invocation's loops, at most. */
+  readonly rounds: number;
 }
 
 function laneSchedule(pass: Pass, shape: AttentionShape, profile: AdapterProfile): Schedule {
@@ -120,8 +123,16 @@ function laneSchedule(pass: Pass, shape: AttentionShape, profile: AdapterProfile
   const BLOCK = shape.mask ? 8 : 16;
   const ROOM = roomOf(shape);
   const others = pass === "key" ? shape.queries : shape.keys;
-  const parameters = { OWN, LANES, BLOCK, ROOM, GROUP: 4, ragged: others % BLOCK !== 0 };
-  return { source: lanesSource, rows: LANES * OWN, vectors: true, parameters };
+  const width = Math.ceil(shape.dim / 4);
+  // Loops over a row's vectors: those of each block, and those before and after all blocks.
+  const [inner, outer] = { forward: [2, 1], query: [3, 2], key: [4, 2] }[pass];
+  const roundsBy = (vectors: number) =>
+    Math.ceil(others / BLOCK) * (inner * (width / vectors + 1) + 1) + outer * (width + 1) + 1;
+  const divisors = Array.from({ length: width }, (_, i) => i + 1).filter((n) => width % n === 0);
+  const VECTORS = divisors.find((n) => roundsBy(n) <= MOST_ROUNDS) ?? width;
+  const parameters = { OWN, LANES, BLOCK, ROOM, GROUP: 4, VECTORS, ragged: others % BLOCK !== 0 };
+  const rounds = roundsBy(VECTORS);
+  return { source: lanesSource, rows: LANES * OWN, vectors: true, parameters, rounds };
 }
 
 function tileSchedule(pass: Pass, shape: AttentionShape, profile: AdapterProfile): Schedule {
@@ -129,11 +140,19 @@ function tileSchedule(pass: Pass, shape: AttentionShape, profile: AdapterProfile
   const wide = shape.dim > 64 && owned > 32 && profile.class === "gpu" &&
     profile.maxInvocations >= 256 && profile.workgroupBytes >= 28 * 1024;
   const side = wide ? 16 : 8;
+  const others = pass === "key" ? shape.queries : shape.keys;
+  const tile = 4 * side;
+  const STEP = 16;
+  const staged = 64 / side + 1;
+  const dot = Math.ceil(shape.dim / STEP) * (2 * staged + STEP + 2) + 1;
+  const sum = tile / STEP * (Math.ceil(shape.dim / tile) * (staged + STEP + 1) + 1) + 1;
+  const [dots, sums] = { forward: [1, 1], query: [2, 1], key: [2, 2] }[pass];
   return {
     source: tilesSource,
-    rows: 4 * side,
+    rows: tile,
     vectors: false,
     parameters: { TX: side, TY: side, D: shape.dim },
+    rounds: Math.ceil(others / tile) * (dots * dot + sums * sum + 1) + shape.dim,
   };
 }
 
@@ -168,6 +187,7 @@ function step(
     () => expand(schedule.source, { ...parameters, layoutOf, base }),
   );
   const label = `attention ${pass} ${heads}x${N}x${M}x${D}`;
+  requireRounds(label, schedule.rounds, profile);
   return { kernel: { label, source, grid, sizes }, args: bindings.map(([, arg]) => arg) };
 }
 

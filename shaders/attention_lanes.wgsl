@@ -32,11 +32,29 @@ var<workgroup> ${name}: array<${T}, ${4 * ROOM * LANES}>;
 #   }
 # };
 # const spread = (k, e) => `subgroupBroadcast(x${Math.floor(k / LANES)}.${"xyzw"[e]}, ${k % LANES}u)`;
+# // Runs `body` for each vector of a row with its place `d`: some of them in a round of the loop, where
+# // it would take too many rounds otherwise.
+# const eachVector = (body) => {
+#   if (VECTORS === 1) {
+  for (var d = 0u; d < width; d++) {
+#     body();
+  }
+#   } else {
+  for (var next = 0u; next < width; next += ${VECTORS}u) {
+#     for (let i = 0; i < VECTORS; i++) {
+  {
+    let d = next + ${i}u;
+#       body();
+  }
+#     }
+  }
+#   }
+# };
 # const dot = (result, ownName, otherName) => {
 #   for (const k of ks) {
   var ${result}${k} = ${T}();
 #   }
-  for (var d = 0u; d < width; d++) {
+#   eachVector(() => {
 #   loadOthers(otherName);
 #   for (const r of own) {
     let r${r} = ${load4(ownName, r)};
@@ -52,10 +70,10 @@ var<workgroup> ${name}: array<${T}, ${4 * ROOM * LANES}>;
 #       }
 #     }
 #   }
-  }
+#   });
 # };
 # const accumulate = (result, weights, name, factor) => {
-  for (var d = 0u; d < width; d++) {
+#   eachVector(() => {
 #   loadOthers(name);
     let at = d * ${4 * LANES}u + lane;
 #   for (const e of four) {
@@ -69,7 +87,7 @@ var<workgroup> ${name}: array<${T}, ${4 * ROOM * LANES}>;
 #   for (const e of four) {
     ${result}[at + ${e * LANES}u] = t${e};
 #   }
-  }
+#   });
 # };
 # const store = (name, result, factor) => {
   for (var d = 0u; d < width; d++) {

@@ -12,6 +12,7 @@ import {
 import { sumParts } from "./matmul_product.ts";
 import { places, storeFunction } from "./matmul_store.ts";
 import { division } from "./quotient.ts";
+import { MOST_ROUNDS } from "./rounds.ts";
 import { expand } from "./template.ts";
 import source from "./conv2d_weight.wgsl" with { type: "text" };
 
@@ -76,7 +77,9 @@ function layOut(shape: ConvShape, profile: AdapterProfile) {
     Math.floor(2 * lines * outWidth * size / LEAST_WORK[profile.class]),
     Math.floor(profile.maxBindingBytes / (4 * size)),
   );
-  const linesOfPart = Math.ceil(lines / Math.max(1, wanted));
+  const rounds = Math.ceil(outWidth / 4) + 2;
+  const most = profile.class === "cpu" ? Math.floor(MOST_ROUNDS / rounds) : lines;
+  const linesOfPart = Math.max(1, Math.min(most, Math.ceil(lines / Math.max(1, wanted))));
   const parts = Math.ceil(lines / linesOfPart);
   return {
     ...{ depthwise, sharing, L, MR, sections, laneCount, laneTiles, filterTiles, tilesOfPart },

@@ -2,6 +2,7 @@
 import type { AdapterProfile } from "../engine/device.ts";
 import type { AxisView } from "../engine/shape.ts";
 import { type Epilogue, grid1d, IDENTITY, type Lowering, storage } from "./kernel.ts";
+import { requireRounds } from "./rounds.ts";
 import { expand } from "./template.ts";
 import source from "./cumsum.wgsl" with { type: "text" };
 
@@ -31,5 +32,6 @@ export function lowerCumsum(
     declarations: declarations.join("\n"),
   });
   const label = `cumsum ${outer}x${size}x${view.inner}`;
+  requireRounds(label, team ? 2 * Math.ceil(size / TEAM) + TEAM + 3 : size + 1, profile);
   return { steps: [{ kernel: { label, source: text, grid }, args: ["in0", "out0", "epilogue"] }] };
 }

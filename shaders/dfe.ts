@@ -1,6 +1,7 @@
 /** Dual feature enhancement: the similarity of two feature maps, and their combination by it. */
 import type { AdapterProfile } from "../engine/device.ts";
 import { type Epilogue, grid1d, IDENTITY, type Kernel, type Lowering, storage } from "./kernel.ts";
+import { requireRounds } from "./rounds.ts";
 import { expand } from "./template.ts";
 import backwardSource from "./dfe_combine_backward.wgsl" with { type: "text" };
 import similaritySource from "./dfe_combine_similarity.wgsl" with { type: "text" };
@@ -39,6 +40,7 @@ export function lowerDfeSimilarity(shape: DfeShape, profile: AdapterProfile): Lo
   const T = V === 4 ? "vec4f" : "f32";
   const grid = grid1d(batch * channels, profile.maxGrid);
   const label = `dfeSimilarity ${batch}x${channels}x${positions}`;
+  requireRounds(label, Math.ceil(positions / V / teamSize(profile)) + 1, profile);
   const means: Kernel = {
     label: `${label}, means`,
     source: expand(meansSource, {

@@ -2,6 +2,7 @@
 import type { AdapterProfile } from "../engine/device.ts";
 import type { AxisView } from "../engine/shape.ts";
 import { type Epilogue, grid1d, IDENTITY, type Lowering, storage } from "./kernel.ts";
+import { requireRounds } from "./rounds.ts";
 import { expand } from "./template.ts";
 import linksSource from "./index_add_links.wgsl" with { type: "text" };
 import source from "./index_add.wgsl" with { type: "text" };
@@ -38,6 +39,7 @@ export function lowerIndexAdd(
     ].join("\n"),
   });
   const label = `indexAdd ${outer}x${count}x${width} to ${size}`;
+  requireRounds(label, count + 1, profile);
   return {
     scratch: [(size + count) * 4],
     steps: [

@@ -16,6 +16,7 @@ import {
 } from "./kernel.ts";
 import { bitsOf } from "./literal.ts";
 import { ifFinite, maximum, type Width } from "./nan.ts";
+import { MOST_ROUNDS } from "./rounds.ts";
 import { expand } from "./template.ts";
 import single from "./lines_single.wgsl" with { type: "text" };
 import team from "./lines_team.wgsl" with { type: "text" };
@@ -179,11 +180,8 @@ function lowerTeam(
   return finishLowering(program, view, source, grid, sizes);
 }
 
-/** llvmpipe leaves the loops of an invocation after so many rounds, all of them together, silently. */
-const MOST_ROUNDS = 65535;
-
 /** Refuses lines that an invocation of `team` could not go through once for each pass. */
-function requireRounds({ label, reductions }: LineProgram, { size }: AxisView, team: number): void {
+function requireShort({ label, reductions }: LineProgram, { size }: AxisView, team: number): void {
   const width = team > 1 && size % 4 === 0 ? 4 : 1;
   const passes = reductions.length + 1;
   // The test that ends a loop counts too.
@@ -208,6 +206,6 @@ export function lowerLines(
   epilogue: Epilogue = IDENTITY,
 ): Lowering {
   const alone = view.inner > 1 || view.size <= 16 || (profile.class === "cpu" && !profile.lanes);
-  if (profile.class === "cpu") requireRounds(program, view, alone ? 1 : profile.lanes);
+  if (profile.class === "cpu") requireShort(program, view, alone ? 1 : profile.lanes);
   return (alone ? lowerSingle : lowerTeam)(program, view, profile, epilogue);
 }

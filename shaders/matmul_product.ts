@@ -21,6 +21,7 @@ import { gpuProduct, type GpuTile, gpuTile } from "./matmul_gpu.ts";
 import type { Parts, Product } from "./matmul_operand.ts";
 import { storeFunction, sumFunction } from "./matmul_store.ts";
 import { maximum } from "./nan.ts";
+import { MOST_ROUNDS } from "./rounds.ts";
 import { expand } from "./template.ts";
 import { TUNING } from "./tuning.ts";
 import reduceSource from "./matmul_reduce.wgsl" with { type: "text" };
@@ -32,7 +33,9 @@ function cut(product: Product, tileCount: number, unit: number, profile: Adapter
   const longEnough = Math.floor(k / shortest);
   const heavyEnough = Math.floor(2 * batch * m * n * k / leastWork);
   const fitting = Math.floor(profile.maxBindingBytes / (batch * m * n * 4));
-  const count = Math.max(1, Math.min(wanted, longEnough, heavyEnough, fitting));
+  // Half the rounds: storing takes some as well.
+  const least = profile.class === "cpu" ? Math.ceil(k / unit / (MOST_ROUNDS / 2)) : 1;
+  const count = Math.max(least, Math.min(wanted, longEnough, heavyEnough, fitting));
   const chunk = Math.ceil(Math.ceil(k / count) / unit) * unit;
   return { count: Math.ceil(k / chunk), chunk };
 }
