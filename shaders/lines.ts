@@ -53,6 +53,14 @@ export interface LineProgram {
 /** Values of its line that an invocation keeps in variables; more of them compile too slowly. */
 const NAMED = 8;
 const SINGLE_TEAM = 64;
+/** Loads and stores of a CPU adapter's kernel: each takes some 8 ms to compile. More for long work. */
+const MEMORY_OPS = 32;
+const MEMORY_OPS_LARGE = 48;
+/** Elements from which a shorter time is worth compiling more. */
+const LARGE = 2 ** 20;
+/** Lines of a team at most, and teams that keep a CPU adapter busy. */
+const LINES = 16;
+const BUSY = 32;
 
 /** Joins two partial results. */
 const combine = (kind: LineReduction["kind"], width: Width) => (a: string, b: string) =>
@@ -150,6 +158,31 @@ function teamSize(length: number, profile: AdapterProfile): number {
   return 2 ** Math.floor(Math.log2(wanted));
 }
 
+/** Values of a line that each of its invocations keeps in variables, of `chunks` that it has. */
+function keptChunks(
+  { inputs }: LineProgram,
+  { outer, size }: AxisView,
+  chunks: number,
+  { class: kind }: AdapterProfile,
+): number {
+  const elements = inputs.filter((input) => input.kind === "element").length;
+  const axes = inputs.filter((input) => input.kind === "axis").length;
+  const large = kind === "cpu" && outer * size >= LARGE;
+  const most = kind === "cpu"
+    ? (large ? MEMORY_OPS_LARGE : MEMORY_OPS) / (elements + axes + 1)
+    : NAMED / elements;
+  if (chunks <= most) return chunks;
+  // Of a line that fits by less than half, too much is read again.
+  return large && chunks <= 2 * most ? Math.floor(most) : 0;
+}
+
+/** Lines that a team reduces one after another, on what it read once; cores must stay busy. */
+function linesOfTeam(program: LineProgram, view: AxisView, profile: AdapterProfile): number {
+  if (profile.class === "gpu") return 1;
+  const rounds = roundsOf(program, view, profile.lanes);
+  return Math.max(1, Math.min(LINES, Math.floor(view.outer / BUSY), Math.floor(ROUNDS / rounds)));
+}
+
 function lowerTeam(
   program: LineProgram,
   view: AxisView,
@@ -160,37 +193,46 @@ function lowerTeam(
   const T = vector ? "vec4f" : "f32";
   const lines = view.outer;
   const length = view.size / (vector ? 4 : 1);
-  const elements = program.inputs.filter(({ kind }) => kind === "element").length;
   const TEAM = teamSize(length, profile);
   const chunks = Math.ceil(length / TEAM);
-  const grid = grid1d(lines, profile.maxGrid);
+  const CHUNKS = keptChunks(program, view, chunks, profile);
+  const rest = CHUNKS < chunks;
+  const perTeam = linesOfTeam(program, view, profile);
+  const grid = grid1d(Math.ceil(lines / perTeam), profile.maxGrid);
   const declared = declare(program, { element: T, axis: T, line: "f32" });
-  const sizes = { gridWidth: grid[0], lines, length, ...constantSizes(program) };
-  const named = chunks * elements <= NAMED;
+  const sizes = { gridWidth: grid[0], lines, length, perTeam, ...constantSizes(program) };
   const source = expand(team, {
     ...programText(program, declared, epilogue),
     sizes: declareSizes(sizes),
     vector,
     subgroups: profile.class === "cpu",
-    CHUNKS: named ? chunks : 0,
-    ragged: length % TEAM !== 0,
-    named,
+    CHUNKS,
+    ragged: !rest && length % TEAM !== 0,
+    rest,
     TEAM,
   });
   return finishLowering(program, view, source, grid, sizes);
 }
 
-/** Refuses lines that an invocation of `team` could not go through once for each pass. */
-function requireShort({ label, reductions }: LineProgram, { size }: AxisView, team: number): void {
-  const width = team > 1 && size % 4 === 0 ? 4 : 1;
+/** Rounds of all lines of an invocation: the loop over them ends with a test, which counts too. */
+const ROUNDS = MOST_ROUNDS - 1;
+
+const widthOf = ({ size }: AxisView, team: number) => team > 1 && size % 4 === 0 ? 4 : 1;
+
+/** Rounds that an invocation of `team` needs for a line: one pass after another, each with its test. */
+function roundsOf({ reductions }: LineProgram, view: AxisView, team: number): number {
   const passes = reductions.length + 1;
-  // The test that ends a loop counts too.
-  const rounds = Math.floor(MOST_ROUNDS / passes) - 1;
-  if (Math.ceil(size / width / team) <= rounds) return;
+  return passes * (Math.ceil(view.size / widthOf(view, team) / team) + 1) + 1;
+}
+
+/** Refuses lines that an invocation of `team` could not go through once for each pass. */
+function requireShort(program: LineProgram, view: AxisView, team: number): void {
+  if (roundsOf(program, view, team) <= ROUNDS) return;
+  const most = Math.floor((ROUNDS - 1) / (program.reductions.length + 1)) - 1;
   throw new RangeError(
-    `${label} over ${size} elements of an axis is too long for a software adapter, whose loops end ` +
-      `after ${MOST_ROUNDS} rounds: here at most ${
-        Math.floor(MOST_ROUNDS / passes) * width * team
+    `${program.label} over ${view.size} elements of an axis is too long for a software adapter, ` +
+      `whose loops end after ${MOST_ROUNDS} rounds: here at most ${
+        most * widthOf(view, team) * team
       }.`,
   );
 }

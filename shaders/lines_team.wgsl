@@ -1,6 +1,7 @@
-// A team of TEAM invocations (one subgroup, or one workgroup with a tree in workgroup memory) reduces
-// one line that lies contiguous in memory, CHUNKS values an invocation. `named` keeps them in variables;
-// else each pass reads the line again.
+// A team of TEAM invocations, a subgroup or a workgroup with a tree in workgroup memory, reduces one
+// line after another of those that lie contiguous in memory. CHUNKS values of a line an invocation
+// keeps in variables, and what all lines share with them in others; the rest of a line is read again
+// by each pass.
 ${declarations}
 ${sizes}
 # if (!subgroups) {
@@ -12,43 +13,42 @@ var<workgroup> tree: array<f32, ${TEAM}>;
 # const axes = inputs.filter((input) => input.kind === "axis");
 @compute @workgroup_size(${TEAM})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let line = group.y * sizes.gridWidth + group.x;
-  if (line >= sizes.lines) { return; }
   let length = sizes.length;
-  let base = line * length;
   # for (const name of constants) {
   let ${name} = bitcast<f32>(sizes.${name});
   # }
+  # for (let c = 0; c < CHUNKS; c++) {
+  #   const own = "lane + " + c * TEAM + "u";
+  let n_${c} = ${ragged && c === CHUNKS - 1 ? "min(" + own + ", length - 1u)" : own};
+  #   for (const { name } of axes) {
+  let ${name}_${c} = ${name}_data[n_${c}];
+  #   }
+  # }
+  let first = (group.y * sizes.gridWidth + group.x) * sizes.perTeam;
+  let end = min(first + sizes.perTeam, sizes.lines);
+  for (var line = first; line < end; line++) {
+  let base = line * length;
   # for (const { name } of inputs.filter((input) => input.kind === "line")) {
   let ${name} = ${name}_data[line];
   # }
-  # if (named) {
-  #   for (let c = 0; c < CHUNKS; c++) {
-  #     const own = "lane + " + c * TEAM + "u";
-  let n_${c} = ${ragged && c === CHUNKS - 1 ? "min(" + own + ", length - 1u)" : own};
-  #     for (const { name } of elements) {
+  # for (let c = 0; c < CHUNKS; c++) for (const { name } of elements) {
   let ${name}_${c} = ${name}_data[base + n_${c}];
-  #     }
-  #   }
   # }
   # // Runs `body` for each chunk with the element's names in scope; past the end, not at all.
   # const each = (reads, body) => {
   #   const used = axes.filter((axis) => reads.includes(axis.name));
-  #   for (let c = 0; named && c < CHUNKS; c++) {
+  #   for (let c = 0; c < CHUNKS; c++) {
   #     const guard = ragged && c === CHUNKS - 1 ? `if (lane + ${c * TEAM}u < length) ` : "";
   ${guard}{
     let n = n_${c};
-  #     for (const { name } of elements) {
+  #     for (const { name } of [...elements, ...used]) {
     let ${name} = ${name}_${c};
-  #     }
-  #     for (const { name } of used) {
-    let ${name} = ${name}_data[n];
   #     }
   #     body();
   }
   #   }
-  #   if (!named) {
-  for (var n = lane; n < length; n += ${TEAM}u) {
+  #   if (rest) {
+  for (var n = lane + ${CHUNKS * TEAM}u; n < length; n += ${TEAM}u) {
   #     for (const { name } of elements) {
     let ${name} = ${name}_data[base + n];
   #     }
@@ -97,4 +97,5 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   # for (const { name, value } of lineOutputs) {
   if (lane == 0u) { ${name}_out[line] = ${value}; }
   # }
+  }
 }

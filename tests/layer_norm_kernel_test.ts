@@ -1,3 +1,4 @@
+import { match } from "node:assert/strict";
 import type { AxisView } from "../engine/shape.ts";
 import { lowerLayerNorm, lowerLayerNormBackward } from "../shaders/layer_norm.ts";
 import { close, values } from "./close.ts";
@@ -41,6 +42,7 @@ const VIEWS: AxisView[] = [
   { outer: 17, size: 33, inner: 1 },
   { outer: 5, size: 96, inner: 1 },
   { outer: 2, size: 1028, inner: 1 },
+  { outer: 101, size: 20, inner: 1 },
   { outer: 2, size: 17, inner: 12 },
   { outer: 1, size: 7, inner: 33 },
 ];
@@ -72,3 +74,24 @@ for (const schedule of SCHEDULES) {
     }
   });
 }
+
+Deno.test("lowerLayerNorm() agrees with the reference when it keeps a part of long lines", async () => {
+  const device = await deviceFor("cpu");
+  const { profile } = device;
+  const view = { outer: 2521, size: 420, inner: 1 };
+  const n = view.outer * view.size;
+  const x = values(n, 1).map((value) => value + 10);
+  const [weight, bias, g] = [values(view.size, 2), values(view.size, 3), values(n, 4)];
+  const forward = lowerLayerNorm(view, EPS, profile);
+  match(forward.steps[0].kernel.source, /x_11 = [^]*for \(var n = lane \+ 96u/);
+  const outputs = [n, view.outer, view.outer];
+  const [y, mean, rstd] = await runLowering(device, forward, [x, weight, bias], outputs);
+  const backward = lowerLayerNormBackward(view, profile);
+  const [dx] = await runLowering(device, backward, [x, weight, mean, rstd, g], [n]);
+  // The last lines, which a team of fewer lines than the others has.
+  const some = { ...view, outer: 21 };
+  const last = (all: Float32Array) => all.subarray(-some.outer * view.size);
+  const expected = reference(some, last(x), weight, bias, last(g));
+  close(last(y), expected.y, 1e-4, "y");
+  close(last(dx), expected.dx, 1e-4, "dx");
+});

@@ -1,4 +1,4 @@
-import { throws } from "node:assert/strict";
+import { equal, throws } from "node:assert/strict";
 import type { AxisView } from "../engine/shape.ts";
 import { lowerSoftmax, type SoftmaxKind } from "../shaders/softmax.ts";
 import { close, values } from "./close.ts";
@@ -31,11 +31,13 @@ const VIEWS: [SoftmaxKind, AxisView][] = [
   ["softmax", { outer: 3, size: 33, inner: 1 }],
   ["softmax", { outer: 7, size: 132, inner: 1 }],
   ["softmax", { outer: 2, size: 1091, inner: 1 }],
+  ["softmax", { outer: 101, size: 52, inner: 1 }],
   ["softmax", { outer: 3, size: 17, inner: 12 }],
   ["logSoftmax", { outer: 17, size: 260, inner: 1 }],
   ["logSoftmax", { outer: 2, size: 4, inner: 33 }],
   ["softmaxBackward", { outer: 3, size: 100, inner: 1 }],
   ["softmaxBackward", { outer: 1, size: 1, inner: 1 }],
+  ["softmaxBackward", { outer: 67, size: 33, inner: 1 }],
   ["logSoftmaxBackward", { outer: 9, size: 17, inner: 1 }],
   ["logSoftmaxBackward", { outer: 2, size: 33, inner: 4 }],
 ];
@@ -69,7 +71,19 @@ for (const schedule of SCHEDULES) {
 Deno.test("lowerSoftmax() refuses lines that a software adapter would leave half done", async () => {
   const { profile } = await deviceFor("cpu");
   const line = (size: number) => ({ outer: 1, size, inner: 1 });
-  const longest = 4 * profile.lanes * 21844;
+  const longest = 4 * profile.lanes * 21843;
   lowerSoftmax("softmax", line(longest), profile);
   throws(() => lowerSoftmax("softmax", line(longest + 4), profile), /at most/);
+});
+
+Deno.test("lowerSoftmax() gives an invocation no more lines than its loops can go through", async () => {
+  const { profile } = await deviceFor("cpu");
+  const linesOf = (size: number) =>
+    lowerSoftmax("softmax", { outer: 1000, size, inner: 1 }, profile).steps[0].kernel.sizes!
+      .perTeam;
+  equal(linesOf(20), 16);
+  equal(linesOf(4 * profile.lanes * 21843), 1);
+  // Each line takes three passes with a test each, and a round of the loop over lines.
+  const size = 4 * profile.lanes * 3000;
+  equal(linesOf(size), Math.floor(65534 / (3 * 3001 + 1)));
 });

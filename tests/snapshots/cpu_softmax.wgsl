@@ -18,23 +18,24 @@ fn if_finite_4(x: vec4<f32>, value: vec4<f32>) -> vec4<f32> {
 }
 
 
-struct Sizes { gridWidth: u32, lines: u32, length: u32 }
+struct Sizes { gridWidth: u32, lines: u32, length: u32, perTeam: u32 }
 @group(1) @binding(0) var<uniform> sizes: Sizes;
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
-let line = group.y * sizes.gridWidth + group.x;
-if (line >= sizes.lines) { return; }
 let length = sizes.length;
-let base = line * length;
 let n_0 = lane + 0u;
-let x_0 = x_data[base + n_0];
 let n_1 = lane + 8u;
-let x_1 = x_data[base + n_1];
 let n_2 = lane + 16u;
-let x_2 = x_data[base + n_2];
 let n_3 = lane + 24u;
-let x_3 = x_data[base + n_3];
 let n_4 = min(lane + 32u, length - 1u);
+let first = (group.y * sizes.gridWidth + group.x) * sizes.perTeam;
+let end = min(first + sizes.perTeam, sizes.lines);
+for (var line = first; line < end; line++) {
+let base = line * length;
+let x_0 = x_data[base + n_0];
+let x_1 = x_data[base + n_1];
+let x_2 = x_data[base + n_2];
+let x_3 = x_data[base + n_3];
 let x_4 = x_data[base + n_4];
 var top_sum = f32(bitcast<f32>(lowest_bits));
 {
@@ -132,5 +133,6 @@ let x = x_4;
 let value = exp(x - top) * mass;
 
 out[base + n] = value;
+}
 }
 }

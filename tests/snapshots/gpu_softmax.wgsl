@@ -18,18 +18,19 @@ fn if_finite_4(x: vec4<f32>, value: vec4<f32>) -> vec4<f32> {
 }
 
 
-struct Sizes { gridWidth: u32, lines: u32, length: u32 }
+struct Sizes { gridWidth: u32, lines: u32, length: u32, perTeam: u32 }
 @group(1) @binding(0) var<uniform> sizes: Sizes;
 var<workgroup> tree: array<f32, 32>;
 @compute @workgroup_size(32)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
-let line = group.y * sizes.gridWidth + group.x;
-if (line >= sizes.lines) { return; }
 let length = sizes.length;
-let base = line * length;
 let n_0 = lane + 0u;
-let x_0 = x_data[base + n_0];
 let n_1 = min(lane + 32u, length - 1u);
+let first = (group.y * sizes.gridWidth + group.x) * sizes.perTeam;
+let end = min(first + sizes.perTeam, sizes.lines);
+for (var line = first; line < end; line++) {
+let base = line * length;
+let x_0 = x_data[base + n_0];
 let x_1 = x_data[base + n_1];
 var top_sum = f32(bitcast<f32>(lowest_bits));
 {
@@ -98,5 +99,6 @@ let x = x_1;
 let value = exp(x - top) * mass;
 
 out[base + n] = value;
+}
 }
 }
