@@ -116,13 +116,26 @@ interface Schedule {
   readonly rounds: number;
 }
 
+/** Operations of a forward pass from which a quarter of the time is worth 0.4 s of compiling. */
+const LARGE_WORK = 2e8;
+
+/** Rows of the other side that the lane schedule takes at once: they share the loads of a lane's own. */
+function blockOf(
+  { batch, heads, queries, keys, dim, mask }: AttentionShape,
+  others: number,
+): number {
+  // With a mask, a block of 16 would take too many loads to compile quickly.
+  if (mask) return 8;
+  const large = 4 * batch * heads * queries * keys * dim >= LARGE_WORK;
+  return large && others >= 32 ? 32 : 16;
+}
+
 function laneSchedule(pass: Pass, shape: AttentionShape, profile: AdapterProfile): Schedule {
   const OWN = rowsOf(pass, shape, profile);
   const LANES = profile.lanes;
-  // With a mask, a block of 16 would take too many loads to compile quickly.
-  const BLOCK = shape.mask ? 8 : 16;
   const ROOM = roomOf(shape);
   const others = pass === "key" ? shape.queries : shape.keys;
+  const BLOCK = blockOf(shape, others);
   const width = Math.ceil(shape.dim / 4);
   // Loops over a row's vectors: those of each block, and those before and after all blocks.
   const [inner, outer] = { forward: [2, 1], query: [3, 2], key: [4, 2] }[pass];
