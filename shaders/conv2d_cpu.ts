@@ -96,8 +96,13 @@ function convolve(
   const MR = tile.filters;
   const lanes = profile.lanes || PLAIN_LANES;
   const sharing = profile.lanes;
-  const row = rowLoads(shape, "source", "width");
   const quadsOfRow = Math.ceil(outWidth / 4);
+  const row = rowLoads(
+    shape,
+    "source",
+    "width",
+    sharing ? { lanes, whole: lanes % quadsOfRow === 0 } : undefined,
+  );
   const quads = shape.batch * outHeight * quadsOfRow;
   const filterTiles = Math.ceil(groupFilters / MR);
   const [allFilterTiles, pixelTiles] = [filterTiles * shape.groups, Math.ceil(quads / lanes)];

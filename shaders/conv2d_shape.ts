@@ -106,15 +106,74 @@ export interface RowLoads {
   readonly values: (name: string, kx: number) => string;
 }
 
+/** Vec4s of its own beside which what a lane gets from its neighbours no longer matters. */
+const MOST_OWN = 2;
+
+/** How neighbouring lanes, whose outputs lie side by side in a row, share what they load. */
+export interface SharedLoads {
+  /** Lanes of a subgroup. */
+  readonly lanes: number;
+  /** Whether no row goes on in another subgroup. */
+  readonly whole: boolean;
+}
+
+/**
+ * Loads of the `own` vec4s that no other lane's outputs begin in; those to the left and right of them
+ * come from the lanes beside. Where a row goes on in another subgroup, the outermost lanes load
+ * these, which costs little for two lanes.
+ *
+ * @param first number of the first part: -1 where one to the left is needed.
+ * @param last number of the last part: `own` where one to the right is needed.
+ * @param tested WGSL of whether a part lies inside, given whether its row does.
+ */
+function sharedLoads(
+  buffer: string,
+  { lanes, whole }: SharedLoads,
+  { first, last, own }: Record<"first" | "last" | "own", number>,
+  tested: (part: number, inside: string) => string,
+): Pick<RowLoads, "setup" | "loads"> {
+  const sides = [
+    { part: -1, from: own - 1, shuffle: "subgroupShuffleUp", outermost: "lane == 0u" },
+    { part: own, from: 0, shuffle: "subgroupShuffleDown", outermost: `lane == ${lanes - 1}u` },
+  ].filter(({ part }) => first <= part && part <= last);
+  const tests = sides.map(({ part, outermost }) => `(inside${part - first} && ${outermost})`);
+  const beside = sides.length > 1
+    ? `select(${u32(own)}, ${u32(-1)}, lane == 0u)`
+    : u32(sides[0].part);
+  return {
+    setup: whole ? [] : [`let outermost = ${tests.join(" || ")};`, `let beside = ${beside};`],
+    loads: (name, row, inside) => [
+      ...Array.from(
+        { length: own },
+        (_, part) =>
+          `let ${name}_${part - first} = select(vec4f(), ${buffer}[${row} + ${part}u], ${
+            tested(part, inside)
+          });`,
+      ),
+      ...whole ? [] : [
+        `var ${name}_edge = vec4f();`,
+        `if (outermost && ${inside}) { ${name}_edge = ${buffer}[${row} + beside]; }`,
+      ],
+      ...sides.map(({ part, from, shuffle, outermost }) => {
+        const passed = `${shuffle}(${name}_${from - first}, 1u)`;
+        const found = whole ? passed : `select(${passed}, ${name}_edge, ${outermost})`;
+        return `let ${name}_${part - first} = select(vec4f(), ${found}, inside${part - first});`;
+      }),
+    ],
+  };
+}
+
 /**
  * Generates the loads for rows of `shape`'s input in buffer `buffer`.
  *
  * @param end WGSL of the input's width.
+ * @param shared what lanes load together, where `lane` numbers those of a subgroup.
  */
 export function rowLoads(
   shape: ConvShape,
   buffer: string,
   end = `${shape.width}u`,
+  shared?: SharedLoads,
 ): RowLoads {
   const { width, kernel: [, taps], stride: [, stride], padding: [, padding] } = shape;
   const unit = width % 4 === 0 ? 4 : 1;
@@ -130,18 +189,29 @@ export function rowLoads(
     const part = Math.floor(column / unit) - first;
     return `${name}_${part}` + (unit === 4 ? `.${COMPONENTS[column - 4 * (part + first)]}` : "");
   };
+  const setup = parts.filter(checked).map((part) =>
+    `let inside${part - first} = x0 + ${u32(part * unit)} < ${end};`
+  );
+  const tested = (part: number, inside: string) =>
+    checked(part) ? `${inside} && inside${part - first}` : inside;
+  const values: RowLoads["values"] = (name, kx) =>
+    `vec4f(${[0, 1, 2, 3].map((i) => value(name, kx, i)).join(", ")})`;
+  // Whether the parts of a lane's neighbours are those that the lanes beside it own.
+  const besides = unit === 4 && convSizes(shape).outWidth * stride === width &&
+    first >= -1 && last <= stride && parts.length > stride && stride <= MOST_OWN;
+  if (shared && besides) {
+    const code = sharedLoads(buffer, shared, { first, last, own: stride }, tested);
+    return { unit, setup: [...setup, ...code.setup], loads: code.loads, value, values };
+  }
   return {
     unit,
-    setup: parts.filter(checked).map((part) =>
-      `let inside${part - first} = x0 + ${u32(part * unit)} < ${end};`
-    ),
+    setup,
     loads: (name, row, inside) =>
-      parts.map((part) => {
-        const test = checked(part) ? `${inside} && inside${part - first}` : inside;
-        return `let ${name}_${part - first} = select(${zero}, ` +
-          `${buffer}[${row} + ${u32(part)}], ${test});`;
-      }),
+      parts.map((part) =>
+        `let ${name}_${part - first} = select(${zero}, ` +
+        `${buffer}[${row} + ${u32(part)}], ${tested(part, inside)});`
+      ),
     value,
-    values: (name, kx) => `vec4f(${[0, 1, 2, 3].map((i) => value(name, kx, i)).join(", ")})`,
+    values,
   };
 }

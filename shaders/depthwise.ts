@@ -28,11 +28,20 @@ export function depthwiseConv2d(
   const sizes = convSizes(shape);
   const { taps, outHeight, outWidth } = sizes;
   const R = [4, 2, 1].find((rows) => rows * taps <= LARGEST_BODY && rows <= outHeight) ?? 1;
-  const row = rowLoads(shape, "source");
   const quadsOfRow = Math.ceil(outWidth / 4);
   const rowBlocks = Math.ceil(outHeight / R);
-  const count = shape.batch * shape.channels * rowBlocks * quadsOfRow;
-  const workgroup = profile.class === "gpu" ? 64 : 16;
+  const quads = rowBlocks * quadsOfRow;
+  // The lanes of a subgroup work on one channel, and so load its weights together.
+  const sharing = profile.class === "cpu" ? profile.lanes : 0;
+  const quadsOfChannel = sharing ? Math.ceil(quads / sharing) * sharing : quads;
+  const row = rowLoads(
+    shape,
+    "source",
+    undefined,
+    sharing ? { lanes: sharing, whole: sharing % quadsOfRow === 0 } : undefined,
+  );
+  const count = shape.batch * shape.channels * quadsOfChannel;
+  const workgroup = sharing || (profile.class === "gpu" ? 64 : 16);
   const { grid, decode } = tiles(Math.ceil(count / workgroup), profile.maxGrid);
   const wide = outWidth % 4 === 0;
   const code = expand(source, {
@@ -46,9 +55,11 @@ export function depthwiseConv2d(
     count,
     R,
     row,
+    quads,
     quadsOfRow,
-    rowBlocks,
-    turn,
+    quadsOfChannel,
+    sharing,
+    weightAt: (t: number) => turn ? taps - 1 - t : t,
     shape,
     sizes,
     u32,

@@ -30,6 +30,8 @@ function shape(
 const SHAPES: Record<string, ConvShape> = {
   "3x3": shape([2, 5, 9, 12, 7], [3, 3], [1, 1], [1, 1]),
   "3x3 of odd width": shape([1, 3, 5, 17, 33], [3, 3], [1, 1], [1, 1]),
+  "3x3 of rows within a subgroup": shape([2, 3, 5, 16, 6], [3, 3], [1, 1], [1, 1]),
+  "3x3 of rows across subgroups": shape([1, 2, 4, 40, 5], [3, 3], [1, 1], [1, 1]),
   "3x3 in groups without padding": shape([2, 6, 7, 8, 4], [3, 3], [1, 1], [0, 0], 2),
   "1x1": shape([2, 9, 4, 6, 5], [1, 1], [1, 1], [0, 0]),
   "1x1 in groups": shape([1, 8, 3, 3, 4], [1, 1], [1, 1], [0, 0], 4),
@@ -37,10 +39,14 @@ const SHAPES: Record<string, ConvShape> = {
   "2x2 with wide padding": shape([1, 2, 5, 4, 3], [2, 2], [1, 1], [2, 2]),
   "3x3 stride 2": shape([2, 4, 8, 16, 5], [3, 3], [2, 2], [1, 1]),
   "3x3 stride 2 in groups": shape([1, 4, 9, 7, 6], [3, 3], [2, 2], [1, 1], 2),
+  "5x5 stride 2 that ends within a vec4": shape([1, 3, 6, 12, 5], [5, 5], [2, 2], [2, 2]),
   "7x7 stride 4": shape([1, 3, 20, 16, 9], [7, 7], [4, 4], [3, 3]),
   "4x4 stride 4": shape([2, 3, 8, 12, 4], [4, 4], [4, 4], [0, 0]),
   "stride beyond the kernel": shape([1, 2, 9, 10, 3], [2, 1], [3, 2], [0, 0]),
   "depthwise 7x7": shape([2, 3, 9, 12, 3], [7, 7], [1, 1], [3, 3], 3),
+  "depthwise 7x7 of rows within a subgroup": shape([1, 2, 9, 16, 2], [7, 7], [1, 1], [3, 3], 2),
+  "depthwise 7x7 of rows across subgroups": shape([1, 2, 6, 40, 2], [7, 7], [1, 1], [3, 3], 2),
+  "depthwise 5x5 stride 2": shape([2, 3, 7, 12, 3], [5, 5], [2, 2], [2, 2], 3),
   "depthwise 3x3 stride 2": shape([1, 5, 6, 9, 5], [3, 3], [2, 2], [1, 1], 5),
   "one pixel": shape([1, 1, 1, 1, 1], [3, 3], [1, 1], [1, 1]),
 };
