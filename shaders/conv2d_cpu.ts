@@ -111,6 +111,7 @@ function convolve(
   const planeUnits = of.inPixels / row.unit;
   const grouped = shape.groups > 1;
   const sizes = {
+    filtersFirst: Number(filtersFirst),
     ...{ quads, quadsOfRow, perRow: divided.size(quadsOfRow), perImage: divided.size(outHeight) },
     ...{ height: shape.height, width: shape.width, rowUnits: shape.width / row.unit, planeUnits },
     ...{ imageUnits: shape.channels * planeUnits, turns: groupChannels * turnsOfChannel },
@@ -134,7 +135,6 @@ function convolve(
     decode: laid.decode,
     divided: divided.of,
     grouped,
-    filtersFirst,
     kernel: shape.kernel,
     stride: shape.stride,
     padding: shape.padding,

@@ -9,8 +9,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
 # for (const statement of decode) {
   ${statement}
 # }
-  let filterTile = place.${filtersFirst ? "x" : "y"};
-  let pixelTile = place.${filtersFirst ? "y" : "x"};
+  let filtersFirst = sizes.filtersFirst != 0u;
+  let filterTile = select(place.y, place.x, filtersFirst);
+  let pixelTile = select(place.x, place.y, filtersFirst);
 # if (grouped) {
   let section = filterTile / sizes.filterTiles;
   let firstFilter = (filterTile - section * sizes.filterTiles) * ${MR}u;
