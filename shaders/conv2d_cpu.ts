@@ -10,7 +10,7 @@ import {
 } from "./kernel.ts";
 import { convLabel, type ConvShape, convSizes, rowLoads, u32 } from "./conv2d_shape.ts";
 import { packedSize, packWeights } from "./conv2d_pack.ts";
-import { numbered, places, storeFunction } from "./matmul_store.ts";
+import { bitsOfNumber, numbered, places, storeFunction } from "./matmul_store.ts";
 import { division } from "./quotient.ts";
 import { expand } from "./template.ts";
 import { measuredTile, shapeClassOf, TUNING } from "./tuning.ts";
@@ -146,6 +146,7 @@ function convolve(
     weightLoads: Math.ceil(turnTaps * MR / 4 / (sharing || 1)),
     weight: weightCode(MR, sharing),
     u32,
+    bitsOfNumber,
     numbered,
     storeLoop: MR >= 8,
     // Of plain sums, more stores in a turn cost less to run, and little to compile.

@@ -67,8 +67,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   let end = select(0u, min(${MR}u, sizes.groupFilters - firstFilter), pixels < sizes.quads);
 # if (storeLoop) {
   for (var r = 0u; r < end; r += ${storeTurn}u) {
+#   for (const statement of bitsOfNumber("r", MR / storeTurn, storeTurn)) {
+    ${statement}
+#   }
 #   for (let d = 0; d < storeTurn; d++) {
-    let v${d} = ${numbered(filters.filter((r) => r % storeTurn === d).map((r) => "c" + r), "r", storeTurn)};
+    let v${d} = ${numbered(filters.filter((r) => r % storeTurn === d).map((r) => "c" + r))};
     ${storeTurn > 1 ? "if (r + " + d + "u < end) " : ""}{
 #     for (const store of stores("(r + " + d + "u)", "v" + d)) {
       ${store}

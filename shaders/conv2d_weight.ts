@@ -10,7 +10,7 @@ import {
   u32,
 } from "./conv2d_shape.ts";
 import { sumParts } from "./matmul_product.ts";
-import { numbered, places, storeFunction } from "./matmul_store.ts";
+import { bitsOfNumber, numbered, places, storeFunction } from "./matmul_store.ts";
 import { division } from "./quotient.ts";
 import { MOST_ROUNDS } from "./rounds.ts";
 import { expand } from "./template.ts";
@@ -136,6 +136,7 @@ export function directConv2dWeight(
     padding: shape.padding,
     row,
     u32,
+    bitsOfNumber,
     numbered,
   });
   const kernel = { label, source: code, grid: laid.grid, sizes };

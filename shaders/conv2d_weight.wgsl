@@ -74,8 +74,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   let end = min(${MR}u, sizes.groupFilters - firstFilter);
   for (var r = 0u; r < end; r++) {
     let at = first + r * sizes.filterSize;
+# for (const statement of bitsOfNumber("r", MR)) {
+    ${statement}
+# }
 # for (const kx of columns) {
-    put(at + ${kx}u, ${numbered(filters.map((r) => "c" + r + "_" + kx), "r")});
+    put(at + ${kx}u, ${numbered(filters.map((r) => "c" + r + "_" + kx))});
 # }
   }
 }

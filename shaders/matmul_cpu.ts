@@ -20,7 +20,7 @@ import {
 } from "./matmul_cpu_loads.ts";
 import { type CpuTile, factors, type LeftForm, leftForm, wideStores } from "./matmul_cpu_tile.ts";
 import { type Operand, type Parts, type Product, vectorLoads } from "./matmul_operand.ts";
-import { numbered, places, storeFunction, sumFunction } from "./matmul_store.ts";
+import { bitsOfNumber, numbered, places, storeFunction, sumFunction } from "./matmul_store.ts";
 import { expand, textOf } from "./template.ts";
 import source from "./matmul_cpu.wgsl" with { type: "text" };
 
@@ -202,6 +202,7 @@ function write(text: Text): string {
     lhs: leftCode(left, form, tile),
     rhs: rightCode(right, tile),
     sums: !text.sums ? NO_SUMS : tile.swapped ? rightSums(tile) : leftSums(left, form, tile),
+    bitsOfNumber,
     numbered,
     storeRows,
     storeLoop: tile.rows >= 8,

@@ -59,8 +59,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
 # if (storeLoop) {
     let end = min(${MR}u, m - row);
     for (var r = 0u; r < end; r += ${storeTurn}u) {
+#   for (const statement of bitsOfNumber("r", MR / storeTurn, storeTurn)) {
+      ${statement}
+#   }
 #   for (let d = 0; d < storeTurn; d++) {
-      let v${d} = ${numbered(rows.filter((r) => r % storeTurn === d).map((r) => "c" + r + "_" + j), "r", storeTurn)};
+      let v${d} = ${numbered(rows.filter((r) => r % storeTurn === d).map((r) => "c" + r + "_" + j))};
 #   }
 #   for (let r = 0; r < storeTurn; r += storeRows) {
       ${storeTurn > storeRows ? "if (r + " + r + "u < end) " : ""}{

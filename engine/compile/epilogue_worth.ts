@@ -15,7 +15,7 @@ export interface Candidate {
 const DISPATCH = 100_000;
 const ELEMENT = 0.6;
 
-/** A kernel takes about 250 ms to compile there; it is to have repaid them after a thousand runs. */
+/** A kernel takes about 200 ms to compile there; it is to have repaid them after two hundred runs. */
 const WORTH_A_KERNEL = 1_000_000;
 
 /**
