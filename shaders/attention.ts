@@ -61,10 +61,28 @@ const LEAST_ROOM = 8;
 const roomOf = ({ dim }: AttentionShape) =>
   Math.max(LEAST_ROOM, 2 ** Math.ceil(Math.log2(Math.ceil(dim / 4))));
 
+/**
+ * Products of an attention below which its time matters less than that of compiling kernels: all small
+ * ones share those of short blocks and two rows a lane, which compile in a third of the time.
+ */
+const SMALL_WORK = 1e7;
+
+/** Rows that short blocks walk over: a loop may not take too many rounds. */
+const SMALL_LENGTH = 1024;
+
+const isSmall = ({ batch, heads, queries, keys, dim }: AttentionShape) =>
+  batch * heads * queries * keys * dim < SMALL_WORK && Math.max(queries, keys) <= SMALL_LENGTH;
+
 /** Rows that a lane owns: no more than there are, and as many as fit in workgroup memory. */
-function rowsOf(pass: Pass, shape: AttentionShape, profile: AdapterProfile): 1 | 2 | 4 {
+function rowsOf(
+  pass: Pass,
+  shape: AttentionShape,
+  profile: AdapterProfile,
+  small: boolean,
+): 1 | 2 | 4 {
   const owned = pass === "key" ? shape.keys : shape.queries;
   const sums = 4 * roomOf(shape) * profile.lanes * 4 * (pass === "key" ? 2 : 1);
+  if (small) return 2 * sums <= profile.workgroupBytes ? 2 : 1;
   const wanted = Math.min(owned / profile.lanes, profile.workgroupBytes / sums);
   return wanted > 2 && 4 * sums <= profile.workgroupBytes
     ? 4
@@ -123,19 +141,25 @@ const LARGE_WORK = 2e8;
 function blockOf(
   { batch, heads, queries, keys, dim, mask }: AttentionShape,
   others: number,
+  small: boolean,
 ): number {
   // With a mask, a block of 16 would take too many loads to compile quickly.
-  if (mask) return 8;
+  if (mask || small) return 8;
   const large = 4 * batch * heads * queries * keys * dim >= LARGE_WORK;
   return large && others >= 32 ? 32 : 16;
 }
 
-function laneSchedule(pass: Pass, shape: AttentionShape, profile: AdapterProfile): Schedule {
-  const OWN = rowsOf(pass, shape, profile);
+function laneSchedule(
+  pass: Pass,
+  shape: AttentionShape,
+  profile: AdapterProfile,
+  small: boolean,
+): Schedule {
+  const OWN = rowsOf(pass, shape, profile, small);
   const LANES = profile.lanes;
   const ROOM = roomOf(shape);
   const others = pass === "key" ? shape.queries : shape.keys;
-  const BLOCK = blockOf(shape, others);
+  const BLOCK = blockOf(shape, others, small);
   const width = Math.ceil(shape.dim / 4);
   // Loops over a row's vectors: those of each block, and those before and after all blocks.
   const [inner, outer] = { forward: [2, 1], query: [3, 2], key: [4, 2] }[pass];
@@ -143,7 +167,8 @@ function laneSchedule(pass: Pass, shape: AttentionShape, profile: AdapterProfile
     Math.ceil(others / BLOCK) * (inner * (width / vectors + 1) + 1) + outer * (width + 1) + 1;
   const divisors = Array.from({ length: width }, (_, i) => i + 1).filter((n) => width % n === 0);
   const VECTORS = divisors.find((n) => roundsBy(n) <= MOST_ROUNDS) ?? width;
-  const parameters = { OWN, LANES, BLOCK, ROOM, GROUP: 4, VECTORS, ragged: others % BLOCK !== 0 };
+  const ragged = small || others % BLOCK !== 0;
+  const parameters = { OWN, LANES, BLOCK, ROOM, GROUP: 4, VECTORS, ragged };
   const rounds = roundsBy(VECTORS);
   return { source: lanesSource, rows: LANES * OWN, vectors: true, parameters, rounds };
 }
@@ -174,11 +199,14 @@ function step(
   shape: AttentionShape,
   bindings: readonly Binding[],
   profile: AdapterProfile,
+  small: boolean,
   maskGradient = false,
 ): Step {
   const { queries: N, keys: M, dim: D } = shape;
   const lanes = profile.class === "cpu" && profile.lanes > 0;
-  const schedule = (lanes ? laneSchedule : tileSchedule)(pass, shape, profile);
+  const schedule = lanes
+    ? laneSchedule(pass, shape, profile, small)
+    : tileSchedule(pass, shape, profile);
   const tiles = Math.ceil((pass === "key" ? M : N) / schedule.rows);
   const heads = shape.batch * shape.heads;
   const vector = schedule.vectors && D % 4 === 0 && vectorRows(shape);
@@ -222,8 +250,14 @@ function base(name: string): string {
 /**
  * in0: q, in1: k, in2: v, in3: the mask where there is one; out0: the result [B, N, H, D], out1: the
  * log-sum-exp of each row of scores [B, H, N]. A row whose keys are all masked gives zeros and -1e30.
+ *
+ * @param small whether software adapters compute it by the kernels of small attentions.
  */
-export function lowerAttention(shape: AttentionShape, profile: AdapterProfile): Lowering {
+export function lowerAttention(
+  shape: AttentionShape,
+  profile: AdapterProfile,
+  small = isSmall(shape),
+): Lowering {
   const mask: Binding[] = shape.mask ? [["mask_data", "in3"]] : [];
   const bindings: Binding[] = [
     ["q_data", "in0"],
@@ -233,18 +267,21 @@ export function lowerAttention(shape: AttentionShape, profile: AdapterProfile): 
     ["out_data", "out0"],
     ["lse_data", "out1"],
   ];
-  return { steps: [step("forward", shape, bindings, profile)] };
+  return { steps: [step("forward", shape, bindings, profile, small)] };
 }
 
 /**
  * in0: q, in1: k, in2: v, in3: out, in4: log-sum-exp, in5: gradient of out, in6: the mask where there
  * is one; out0: dq, out1: dk, out2: dv, and out3: the gradient of the masked scores [B, H, N, M] where
  * `maskGradient` asks for it.
+ *
+ * @param small as for {@link lowerAttention}.
  */
 export function lowerAttentionBackward(
   shape: AttentionShape,
   maskGradient: boolean,
   profile: AdapterProfile,
+  small = isSmall(shape),
 ): Lowering {
   const inputs: Binding[] = [
     ["q_data", "in0"],
@@ -262,8 +299,8 @@ export function lowerAttentionBackward(
   return {
     scratch: [shape.batch * shape.heads * shape.queries * 4],
     steps: [
-      step("query", shape, toQuery, profile, maskGradient),
-      step("key", shape, toKey, profile),
+      step("query", shape, toQuery, profile, small, maskGradient),
+      step("key", shape, toKey, profile, small),
     ],
   };
 }

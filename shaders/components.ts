@@ -1,6 +1,6 @@
 /** Connected components of windows of binary volumes. */
 import type { AdapterProfile } from "../engine/device.ts";
-import { grid1d, type Kernel, type Lowering, storage } from "./kernel.ts";
+import { declareSizes, grid1d, type Kernel, type Lowering, storage } from "./kernel.ts";
 import { expand } from "./template.ts";
 import rowsSource from "./components_rows.wgsl" with { type: "text" };
 import unionSource from "./components_union.wgsl" with { type: "text" };
@@ -32,11 +32,15 @@ export function lowerComponents(shape: ComponentsShape, profile: AdapterProfile)
   const voxels = length * height * width;
   const label = `components ${windows}x${length}x${height}x${width}`;
   const rowGrid = grid1d(Math.ceil(windows * length * height / 64), profile.maxGrid);
+  // Searches for prompts differ in their windows: what is baked would be compiled anew in each.
+  const rowSizes = {
+    ...{ gridWidth: rowGrid[0], rows: windows * length * height, windowRows: length * height },
+    ...{ depth, height, width },
+  };
   const rows: Kernel = {
     label: `${label}, rows`,
     source: expand(rowsSource, {
-      ...{ windows, length, depth, height, width },
-      gridX: rowGrid[0],
+      sizes: declareSizes(rowSizes),
       declarations: [
         storage(0, "mask", "u32"),
         storage(1, "windowTable", "u32"),
@@ -44,16 +48,19 @@ export function lowerComponents(shape: ComponentsShape, profile: AdapterProfile)
       ].join("\n"),
     }),
     grid: rowGrid,
+    sizes: rowSizes,
   };
   const grid = grid1d(Math.ceil(windows * voxels / 64), profile.maxGrid);
+  const sizes = { gridWidth: grid[0], count: windows * voxels, voxels, height, width };
   const union = (flatten: boolean): Kernel => ({
     label: `${label}, ${flatten ? "flatten" : "join"}`,
     source: expand(unionSource, {
-      ...{ windows, voxels, height, width, connectivity, flatten },
-      gridX: grid[0],
+      ...{ connectivity, flatten },
+      sizes: declareSizes(sizes),
       declarations: storage(0, "labels", "atomic<u32>"),
     }),
     grid,
+    sizes,
   });
   return {
     steps: [

@@ -1,10 +1,9 @@
 // Union-find on the labels: a label names a voxel of the same component with a smaller or the same index,
 // 1 + its own index at a root. `flatten` replaces every label by its root; else runs of neighbouring
 // rows are joined. Links only ever point to smaller indices, so roots do not depend on the order.
-# // Rows before this one that it touches.
-# const six = [[0, -1], [-1, 0]];
-# const rows = connectivity === 6 ? six : [...six, [-1, -1], [-1, 1]];
+# const rows = connectivity === 6 ? 2 : 4;
 ${declarations}
+${sizes}
 fn root(base: u32, start: u32) -> u32 {
   var label = start;
   var next = atomicLoad(&labels[base + label - 1u]);
@@ -31,43 +30,51 @@ fn join(base: u32, first: u32, second: u32) {
   }
 }
 fn at(base: u32, row: u32, x: i32) -> u32 {
-  if (x < 0 || x >= ${width}) { return 0u; }
-  return atomicLoad(&labels[base + row * ${width}u + u32(x)]);
+  if (x < 0 || x >= i32(sizes.width)) { return 0u; }
+  return atomicLoad(&labels[base + row * sizes.width + u32(x)]);
 }
 # }
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let i = (group.y * ${gridX}u + group.x) * 64u + lane;
-  if (i >= ${windows * voxels}u) { return; }
-  let base = i / ${voxels}u * ${voxels}u;
+  let i = (group.y * sizes.gridWidth + group.x) * 64u + lane;
+  if (i >= sizes.count) { return; }
+  let base = i / sizes.voxels * sizes.voxels;
   let own = atomicLoad(&labels[i]);
   if (own == 0u) { return; }
   # if (flatten) {
   atomicStore(&labels[i], root(base, own));
   # } else {
+  let width = sizes.width;
+  let height = i32(sizes.height);
   let place = i - base;
-  let x = i32(place % ${width}u);
-  let row = place / ${width}u;
-  let y = i32(row % ${height}u);
-  let z = i32(row / ${height}u);
+  let x = i32(place % width);
+  let row = place / width;
+  let y = i32(row) % height;
+  let z = i32(row) / height;
   let before = at(base, row, x - 1) != 0u;
   let after = at(base, row, x + 1) != 0u;
-  #   for (const [dz, dy] of rows) {
-  if (z + ${dz} >= 0 && y + ${dy} >= 0 && y + ${dy} < ${height}) {
-    let near = u32(i32(row) + ${dz * height + dy});
+  // Rows before this one that it touches, in a loop: what joins takes long to compile.
+  for (var n = 0u; n < ${rows}u; n++) {
+    let dz = select(-1, 0, n == 0u);
+    let dy = select(select(1, 0, n == 1u), -1, n % 2u == 0u);
+    if (z + dz < 0 || y + dy < 0 || y + dy >= height) { continue; }
+    let near = u32(i32(row) + dz * height + dy);
     let straight = at(base, near, x);
     let left = at(base, near, x - 1);
     // Where the voxels before both are set, their runs have been joined there.
-    if (straight != 0u && !(before && left != 0u)) { join(base, own, straight); }
-  #     if (connectivity === 26) {
+    var first = select(straight, 0u, before && left != 0u);
+    var second = 0u;
+  #   if (connectivity === 26) {
     if (straight == 0u) {
       // A set voxel beside this one meets its own neighbour straight on.
-      if (left != 0u && !before) { join(base, own, left); }
-      let right = at(base, near, x + 1);
-      if (right != 0u && !after) { join(base, own, right); }
+      first = select(left, 0u, before);
+      second = select(at(base, near, x + 1), 0u, after);
     }
-  #     }
-  }
   #   }
+    for (var k = 0u; k < ${connectivity === 26 ? 2 : 1}u; k++) {
+      let other = select(second, first, k == 0u);
+      if (other != 0u) { join(base, own, other); }
+    }
+  }
   # }
 }

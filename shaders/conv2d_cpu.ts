@@ -10,7 +10,7 @@ import {
 } from "./kernel.ts";
 import { convLabel, type ConvShape, convSizes, rowLoads, u32 } from "./conv2d_shape.ts";
 import { packedSize, packWeights } from "./conv2d_pack.ts";
-import { places, storeFunction } from "./matmul_store.ts";
+import { bitsOfNumber, numbered, places, storeFunction } from "./matmul_store.ts";
 import { division } from "./quotient.ts";
 import { expand } from "./template.ts";
 import { measuredTile, shapeClassOf, TUNING } from "./tuning.ts";
@@ -116,6 +116,7 @@ function convolve(
   const planeUnits = of.inPixels / row.unit;
   const grouped = shape.groups > 1;
   const sizes = {
+    filtersFirst: Number(filtersFirst),
     ...{ quads, quadsOfRow, perRow: divided.size(quadsOfRow), perImage: divided.size(outHeight) },
     ...{ height: shape.height, width: shape.width, rowUnits: shape.width / row.unit, planeUnits },
     ...{ imageUnits: shape.channels * planeUnits, turns: groupChannels * turnsOfChannel },
@@ -139,7 +140,6 @@ function convolve(
     decode: laid.decode,
     divided: divided.of,
     grouped,
-    filtersFirst,
     kernel: shape.kernel,
     stride: shape.stride,
     padding: shape.padding,
@@ -151,7 +151,11 @@ function convolve(
     weightLoads: Math.ceil(turnTaps * MR / 4 / (sharing || 1)),
     weight: weightCode(MR, sharing),
     u32,
-    storeLoop: MR >= 8 && (epilogue !== IDENTITY || !wide),
+    bitsOfNumber,
+    numbered,
+    storeLoop: MR >= 8,
+    // Of plain sums, more stores in a turn cost less to run, and little to compile.
+    storeTurn: wide && epilogue === IDENTITY ? 4 : 1,
     stores: storeCode(wide),
   });
   const label = `${convLabel("conv2d", shape)} cpu ${nameOf(MR)}`;

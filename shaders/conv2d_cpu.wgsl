@@ -3,17 +3,15 @@
 // part, and hand them round by constant-lane broadcasts.
 # const filters = [...Array(MR).keys()];
 ${bindings}
-# if (storeLoop) {
-var<workgroup> sums: array<vec4f, ${MR * L}>;
-# }
 
 @compute @workgroup_size(${L})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
 # for (const statement of decode) {
   ${statement}
 # }
-  let filterTile = place.${filtersFirst ? "x" : "y"};
-  let pixelTile = place.${filtersFirst ? "y" : "x"};
+  let filtersFirst = sizes.filtersFirst != 0u;
+  let filterTile = select(place.y, place.x, filtersFirst);
+  let pixelTile = select(place.x, place.y, filtersFirst);
 # if (grouped) {
   let section = filterTile / sizes.filterTiles;
   let firstFilter = (filterTile - section * sizes.filterTiles) * ${MR}u;
@@ -68,13 +66,17 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   let base = image * sizes.outImage + firstChannel * outPixels + oy * outWidth + ox;
   let end = select(0u, min(${MR}u, sizes.groupFilters - firstFilter), pixels < sizes.quads);
 # if (storeLoop) {
-  // Each lane keeps its own sums there: that indexes them by a variable.
-#   for (const r of filters) {
-  sums[${r * L}u + lane] = c${r};
+  for (var r = 0u; r < end; r += ${storeTurn}u) {
+#   for (const statement of bitsOfNumber("r", MR / storeTurn, storeTurn)) {
+    ${statement}
 #   }
-  for (var r = 0u; r < end; r++) {
-#   for (const store of stores("r", "sums[r * " + L + "u + lane]")) {
-    ${store}
+#   for (let d = 0; d < storeTurn; d++) {
+    let v${d} = ${numbered(filters.filter((r) => r % storeTurn === d).map((r) => "c" + r))};
+    ${storeTurn > 1 ? "if (r + " + d + "u < end) " : ""}{
+#     for (const store of stores("(r + " + d + "u)", "v" + d)) {
+      ${store}
+#     }
+    }
 #   }
   }
 # } else {

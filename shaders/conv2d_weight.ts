@@ -10,7 +10,7 @@ import {
   u32,
 } from "./conv2d_shape.ts";
 import { sumParts } from "./matmul_product.ts";
-import { places, storeFunction } from "./matmul_store.ts";
+import { bitsOfNumber, numbered, places, storeFunction } from "./matmul_store.ts";
 import { division } from "./quotient.ts";
 import { MOST_ROUNDS } from "./rounds.ts";
 import { expand } from "./template.ts";
@@ -78,7 +78,9 @@ function layOut(shape: ConvShape, profile: AdapterProfile) {
     Math.floor(profile.maxBindingBytes / (4 * size)),
   );
   const rounds = Math.ceil(outWidth / 4) + 2;
-  const most = profile.class === "cpu" ? Math.floor(MOST_ROUNDS / rounds) : lines;
+  // Storing takes a round for each filter.
+  const left = MOST_ROUNDS - MR - 1;
+  const most = profile.class === "cpu" ? Math.floor(left / rounds) : lines;
   const linesOfPart = Math.max(1, Math.min(most, Math.ceil(lines / Math.max(1, wanted))));
   const parts = Math.ceil(lines / linesOfPart);
   return {
@@ -136,6 +138,8 @@ export function directConv2dWeight(
     padding: shape.padding,
     row,
     u32,
+    bitsOfNumber,
+    numbered,
   });
   const kernel = { label, source: code, grid: laid.grid, sizes };
   if (parts === 1) return { steps: [{ kernel, args: ["in0", "in1", "out0", "epilogue"] }] };

@@ -71,12 +71,14 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   }
   if (index >= sizes.laneCount) { return; }
   let first = part * sizes.size + firstOfAll * sizes.filterSize + ${depthwise ? "ky" : "used"} * ${kernel[1]}u;
-# for (const r of filters) {
-  if (firstFilter + ${r}u < sizes.groupFilters) {
-    let at = first + ${r}u * sizes.filterSize;
-#   for (const kx of columns) {
-    put(at + ${kx}u, c${r}_${kx});
-#   }
-  }
+  let end = min(${MR}u, sizes.groupFilters - firstFilter);
+  for (var r = 0u; r < end; r++) {
+    let at = first + r * sizes.filterSize;
+# for (const statement of bitsOfNumber("r", MR)) {
+    ${statement}
 # }
+# for (const kx of columns) {
+    put(at + ${kx}u, ${numbered(filters.map((r) => "c" + r + "_" + kx))});
+# }
+  }
 }

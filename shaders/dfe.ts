@@ -1,6 +1,15 @@
 /** Dual feature enhancement: the similarity of two feature maps, and their combination by it. */
 import type { AdapterProfile } from "../engine/device.ts";
-import { type Epilogue, grid1d, IDENTITY, type Kernel, type Lowering, storage } from "./kernel.ts";
+import {
+  declareSizes,
+  type Epilogue,
+  grid1d,
+  IDENTITY,
+  type Kernel,
+  type Lowering,
+  storage,
+} from "./kernel.ts";
+import { bitsOf } from "./literal.ts";
 import { requireRounds } from "./rounds.ts";
 import { expand } from "./template.ts";
 import backwardSource from "./dfe_combine_backward.wgsl" with { type: "text" };
@@ -41,22 +50,32 @@ export function lowerDfeSimilarity(shape: DfeShape, profile: AdapterProfile): Lo
   const grid = grid1d(batch * channels, profile.maxGrid);
   const label = `dfeSimilarity ${batch}x${channels}x${positions}`;
   requireRounds(label, Math.ceil(positions / V / teamSize(profile)) + 1, profile);
+  const inverse = bitsOf(1 / positions);
+  const sizes = {
+    gridWidth: grid[0],
+    count: batch * channels,
+    channels,
+    length: positions / V,
+    inverse,
+  };
   const means: Kernel = {
     label: `${label}, means`,
     source: expand(meansSource, {
-      ...{ batch, channels, positions: positions / V, T, V, TEAM: teamSize(profile) },
-      gridX: grid[0],
+      ...{ T, V, TEAM: teamSize(profile), sizes: declareSizes(sizes) },
       declarations: declare(["p", "q", "means"], ["p", "q"], T),
     }),
     grid,
+    sizes,
   };
+  const cosineSizes = { channels, inverse };
   const cosine: Kernel = {
     label,
     source: expand(cosineSource, {
-      ...{ channels, positions, TEAM, eps: COSINE_EPS },
+      ...{ TEAM, eps: COSINE_EPS, sizes: declareSizes(cosineSizes) },
       declarations: declare(["means", "out", "slopes"], [], T),
     }),
     grid: [batch, 1, 1],
+    sizes: cosineSizes,
   };
   return {
     scratch: [batch * 2 * channels * 4],
@@ -75,7 +94,8 @@ function combineParameters(shape: DfeShape, profile: AdapterProfile) {
   const sample = size / V;
   const count = shape.batch * sample;
   const grid = grid1d(Math.ceil(count / 64), profile.maxGrid);
-  return { V, T: V === 4 ? "vec4f" : "f32", sample, count, grid, gridX: grid[0] };
+  const sizes = { gridWidth: grid[0], count, sample };
+  return { text: { V, T: V === 4 ? "vec4f" : "f32", sizes: declareSizes(sizes) }, sizes, grid };
 }
 
 /**
@@ -87,17 +107,17 @@ export function lowerDfeCombine(
   profile: AdapterProfile,
   epilogue: Epilogue = IDENTITY,
 ): Lowering {
-  const parameters = combineParameters(shape, profile);
+  const { text, sizes, grid } = combineParameters(shape, profile);
   const names = ["p", "q", "mappedP", "mappedQ", "similarity", "out"];
   const source = expand(combineSource, {
-    ...parameters,
+    ...text,
     epilogue,
-    declarations: declare(names, MAPS, parameters.T) + "\n" + epilogue.declarations(names.length),
+    declarations: declare(names, MAPS, text.T) + "\n" + epilogue.declarations(names.length),
   });
   const label = `dfeCombine ${shape.batch}x${shape.channels}x${shape.positions}`;
   return {
     steps: [{
-      kernel: { label, source, grid: parameters.grid },
+      kernel: { label, source, grid, sizes },
       args: ["in0", "in1", "in2", "in3", "in4", "out0", "epilogue"],
     }],
   };
@@ -108,15 +128,16 @@ export function lowerDfeCombine(
  * out3: of q mapped, out4: of S [B].
  */
 export function lowerDfeCombineBackward(shape: DfeShape, profile: AdapterProfile): Lowering {
-  const parameters = combineParameters(shape, profile);
-  const { T, sample, grid } = parameters;
+  const { text, sizes, grid } = combineParameters(shape, profile);
+  const { T } = text;
+  const { sample } = sizes;
   const { batch } = shape;
   const spans = Math.min(64, Math.ceil(sample / SPAN));
   const label = `dfeCombineBackward ${batch}x${shape.channels}x${shape.positions}`;
   const maps: Kernel = {
     label,
     source: expand(backwardSource, {
-      ...parameters,
+      ...text,
       declarations: declare(
         ["similarity", "g", "dp", "dq", "dmappedP", "dmappedQ"],
         MAPS,
@@ -124,7 +145,9 @@ export function lowerDfeCombineBackward(shape: DfeShape, profile: AdapterProfile
       ),
     }),
     grid,
+    sizes,
   };
+  const stageSizes = { batch, sample, spans, span: Math.ceil(sample / spans) };
   const stage = (last: boolean): Kernel => {
     const names = last
       ? ["sums", "ds"]
@@ -132,11 +155,12 @@ export function lowerDfeCombineBackward(shape: DfeShape, profile: AdapterProfile
     return {
       label: `${label}, similarity${last ? ", last" : ""}`,
       source: expand(similaritySource, {
-        ...parameters,
-        ...{ last, batch, spans, span: Math.ceil(sample / spans), TEAM: teamSize(profile) },
+        ...text,
+        ...{ last, TEAM: teamSize(profile), sizes: declareSizes(stageSizes) },
         declarations: declare(names, MAPS, T),
       }),
       grid: last ? [Math.ceil(batch / 64), 1, 1] : [spans, batch, 1],
+      sizes: stageSizes,
     };
   };
   return {

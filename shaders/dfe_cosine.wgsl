@@ -1,14 +1,17 @@
 // Cosine of the two mean vectors of each sample, one workgroup a sample, and its derivative with regard
 // to each value of the maps (the same at all positions of a channel).
 ${declarations}
+${sizes}
 var<workgroup> tree: array<vec3f, ${TEAM}>;
 @compute @workgroup_size(${TEAM})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let base = group.x * ${2 * channels}u;
+  let channels = sizes.channels;
+  let inverse = bitcast<f32>(sizes.inverse);
+  let base = group.x * 2u * channels;
   var sums = vec3f();
-  for (var c = lane; c < ${channels}u; c += ${TEAM}u) {
+  for (var c = lane; c < channels; c += ${TEAM}u) {
     let a = means[base + c];
-    let b = means[base + ${channels}u + c];
+    let b = means[base + channels + c];
     sums += vec3f(a * b, a * a, b * b);
   }
   tree[lane] = sums;
@@ -26,10 +29,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   let free = norms > ${eps};
   let shrinkA = select(0.0, similarity / products.y, free);
   let shrinkB = select(0.0, similarity / products.z, free);
-  for (var c = lane; c < ${channels}u; c += ${TEAM}u) {
+  for (var c = lane; c < channels; c += ${TEAM}u) {
     let a = means[base + c];
-    let b = means[base + ${channels}u + c];
-    slopes[base + c] = (b * scale - a * shrinkA) * ${1 / positions};
-    slopes[base + ${channels}u + c] = (a * scale - b * shrinkB) * ${1 / positions};
+    let b = means[base + channels + c];
+    slopes[base + c] = (b * scale - a * shrinkA) * inverse;
+    slopes[base + channels + c] = (a * scale - b * shrinkB) * inverse;
   }
 }

@@ -140,7 +140,7 @@ function lowerSingle(
   const declared = declare(program, { element: T, axis: "f32", line: T });
   const inner = view.inner / (vector ? 4 : 1);
   const sizes = { gridWidth: grid[0], lines, inner, size: view.size, ...constantSizes(program) };
-  const named = view.size * elements <= 2 * NAMED;
+  const named = view.size * elements <= NAMED;
   const source = expand(single, {
     ...programText(program, declared, epilogue),
     sizes: declareSizes(sizes),

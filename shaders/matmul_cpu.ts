@@ -20,7 +20,7 @@ import {
 } from "./matmul_cpu_loads.ts";
 import { type CpuTile, factors, type LeftForm, leftForm, wideStores } from "./matmul_cpu_tile.ts";
 import { type Operand, type Parts, type Product, vectorLoads } from "./matmul_operand.ts";
-import { places, storeFunction, sumFunction } from "./matmul_store.ts";
+import { bitsOfNumber, numbered, places, storeFunction, sumFunction } from "./matmul_store.ts";
 import { expand, textOf } from "./template.ts";
 import source from "./matmul_cpu.wgsl" with { type: "text" };
 
@@ -190,7 +190,7 @@ interface Text {
 function write(text: Text): string {
   const { tile, form, left, right, wide, stored, plain, sizes, decode } = text;
   const type = (factor: Factor) => factor.vector ? "vec4f" : "f32";
-  const stores = tile.rows * tile.quads * (wide ? 1 : 4);
+  const storeRows = wide && tile.swapped ? 4 : 1;
   return expand(source, {
     bindings: [storage(0, "lhs", type(left)), storage(1, "rhs", type(right)), stored].join("\n"),
     sizes,
@@ -202,8 +202,12 @@ function write(text: Text): string {
     lhs: leftCode(left, form, tile),
     rhs: rightCode(right, tile),
     sums: !text.sums ? NO_SUMS : tile.swapped ? rightSums(tile) : leftSums(left, form, tile),
-    storeRows: wide && tile.swapped ? 4 : 1,
-    storeLoop: stores > 32 || (stores > 4 && !plain),
+    bitsOfNumber,
+    numbered,
+    storeRows,
+    storeLoop: tile.rows >= 8,
+    // Of plain sums, more stores in a turn cost less to run, and little to compile.
+    storeTurn: wide && plain ? 4 : storeRows,
     store: storeCode(tile, wide),
   });
 }

@@ -8,10 +8,7 @@
 ${bindings}
 ${sizes}
 
-# if (storeLoop) {
-var<workgroup> sums: array<vec4f, ${MR * L}>;
 
-# }
 @compute @workgroup_size(${L})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
 # for (const statement of decode) {
@@ -60,14 +57,20 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   {
     let column = col + ${4 * L * j}u;
 # if (storeLoop) {
-    // Each lane keeps its own sums there: that indexes them by a variable.
-#   for (const r of rows) {
-    sums[${r * L}u + lane] = c${r}_${j};
-#   }
     let end = min(${MR}u, m - row);
-    for (var r = 0u; r < end; r += ${storeRows}u) {
-#   for (const statement of store((d) => "sums[(r + " + d + "u) * " + L + "u + lane]", "r")) {
+    for (var r = 0u; r < end; r += ${storeTurn}u) {
+#   for (const statement of bitsOfNumber("r", MR / storeTurn, storeTurn)) {
       ${statement}
+#   }
+#   for (let d = 0; d < storeTurn; d++) {
+      let v${d} = ${numbered(rows.filter((r) => r % storeTurn === d).map((r) => "c" + r + "_" + j))};
+#   }
+#   for (let r = 0; r < storeTurn; r += storeRows) {
+      ${storeTurn > storeRows ? "if (r + " + r + "u < end) " : ""}{
+#     for (const statement of store((d) => "v" + (r + d), "(r + " + r + "u)")) {
+        ${statement}
+#     }
+      }
 #   }
     }
 # } else {

@@ -20,6 +20,12 @@ export interface CpuTile {
   readonly count: number;
 }
 
+/** Products (m n k) below which a product's time does not matter beside that of compiling its kernel. */
+const TINY_WORK = 1e4;
+
+/** Rows of the tile that compiles fastest. */
+const TINY_ROWS = 4;
+
 /** Lanes of a workgroup where subgroups give no number. */
 const PLAIN_LANES = 8;
 
@@ -89,7 +95,8 @@ export function cpuTile(product: Product, profile: AdapterProfile): CpuTile {
       ))
     )
   ).filter(({ rows, quads }) => rows * quads <= 32);
-  const [usual] = candidates;
+  const small = product.batch * product.m * product.n * product.k < TINY_WORK;
+  const usual = small ? candidates.find(({ rows }) => rows === TINY_ROWS)! : candidates[0];
   const cost = (tile: Candidate) => estimate(product, tile) + (tile === usual ? 0 : WORTH_A_KERNEL);
   const question = { label: product.label, shapeClass: productClass(product, profile) };
   const best = measuredTile(question, candidates, nameOf, profile) ??

@@ -34,19 +34,19 @@ function inputsOf(shape: AttentionShape): AttentionInputs {
   };
 }
 
-async function check(device: Device, shape: AttentionShape): Promise<void> {
+async function check(device: Device, shape: AttentionShape, small: boolean): Promise<void> {
   const inputs = inputsOf(shape);
   const { q, k, v, g } = inputs;
   const mask = inputs.mask ? [inputs.mask] : [];
   const rows = shape.batch * shape.heads * shape.queries;
   const expected = attentionReference(shape, inputs);
-  const forward = lowerAttention(shape, device.profile);
+  const forward = lowerAttention(shape, device.profile, small);
   const label = forward.steps[0].kernel.label;
   const [out, lse] = await runLowering(device, forward, [q, k, v, ...mask], [q.length, rows]);
   close(out, expected.out, 2e-5, `${label} out`);
   close(lse, expected.lse, 2e-5, `${label} lse`);
   const masked = shape.mask !== undefined;
-  const backward = lowerAttentionBackward(shape, masked, device.profile);
+  const backward = lowerAttentionBackward(shape, masked, device.profile, small);
   const sizes = [q.length, k.length, v.length, ...masked ? [rows * shape.keys] : []];
   const saved = [q, k, v, out, lse, g, ...mask];
   const [dq, dk, dv, ds] = await runLowering(device, backward, saved, sizes);
@@ -78,7 +78,10 @@ for (const schedule of SCHEDULES) {
   for (const [condition, shapes] of Object.entries(CASES)) {
     Deno.test(`attention agrees with the reference on ${schedule} when ${condition}`, async () => {
       const device = await deviceFor(schedule);
-      for (const shape of shapes) await check(device, shape);
+      for (const shape of shapes) {
+        await check(device, shape, true);
+        await check(device, shape, false);
+      }
     });
   }
 }

@@ -15,8 +15,8 @@ export interface Candidate {
 const DISPATCH = 100_000;
 const ELEMENT = 0.6;
 
-/** A kernel takes about 250 ms to compile there; it is to have repaid them after a thousand runs. */
-const WORTH_A_KERNEL = 250_000;
+/** A kernel takes about 200 ms to compile there; it is to have repaid them after two hundred runs. */
+const WORTH_A_KERNEL = 1_000_000;
 
 /**
  * The host's op and the expression of its epilogue, whatever their shapes: what has the same text is
