@@ -25,10 +25,8 @@ async function outcomeOf({ group, options }: Job): Promise<Outcome> {
       const { note, ...found } = await benchKernels(options);
       return { ...found, notes: [note] };
     }
-    case "model": {
-      const { skipped, ...found } = await benchModel(options);
-      return { ...found, notes: skipped };
-    }
+    case "model":
+      return { ...await benchModel(options), notes: [] };
     case "tracking":
       return { ...await runTracking(options), notes: [] };
     case "step":

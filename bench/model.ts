@@ -90,18 +90,10 @@ async function prepare(part: Part): Promise<{ ready: Ready[]; free: () => void }
   return { ready, free };
 }
 
-/** Why a plan cannot run on this adapter, if it cannot. */
-function refusal({ plan }: Inventory, limit: number): string | undefined {
-  if (plan.arenaBytes <= limit) return undefined;
-  return `needs ${(plan.arenaBytes / 1e9).toFixed(2)} GB of intermediates in one buffer; ` +
-    `this adapter's largest has ${(limit / 1e9).toFixed(2)} GB`;
-}
-
-/** Measured parts, the adapter's peaks, and what was left out. */
+/** Measured parts and the adapter's peaks. */
 export interface ModelRows {
   readonly rows: readonly Row[];
   readonly peaks: Peaks;
-  readonly skipped: readonly string[];
 }
 
 /** Measures the parts of one configuration at one size, all in the same rounds. */
@@ -110,12 +102,10 @@ async function measure(parts: readonly Part[], rounds: number): Promise<ModelRow
   const peak = peakWorks(rt, await activeProfile());
   const prepared = [];
   for (const part of parts) prepared.push(await prepare(part));
-  const limit = rt.device.gpu.limits.maxBufferSize;
   const all = prepared.flatMap(({ ready }) => ready);
-  const runnable = all.filter(({ inventory }) => !refusal(inventory, limit));
-  const timings = await timeInRounds([...peak.works, ...runnable.map((r) => r.work)], { rounds });
+  const timings = await timeInRounds([...peak.works, ...all.map((r) => r.work)], { rounds });
   const peaks = peak.peaks(timings.slice(0, 2).map((t) => t.steady));
-  const rows = runnable.map((ready, i): Row => {
+  const rows = all.map((ready, i): Row => {
     const { part, pass, inventory, gpuBytes } = ready;
     const { first, steady, rounds } = timings[i + 2];
     const gflops = inventory.flops / steady.ms / 1e6;
@@ -139,11 +129,7 @@ async function measure(parts: readonly Part[], rounds: number): Promise<ModelRow
   peak.destroy();
   for (const { free } of prepared) free();
   if (rt.failure) throw rt.failure;
-  const skipped = all.flatMap(({ part, pass, inventory }) => {
-    const reason = refusal(inventory, limit);
-    return reason ? [`${part.name}, ${pass}: ${reason}.`] : [];
-  });
-  return { rows, peaks, skipped };
+  return { rows, peaks };
 }
 
 /** Measures the parts of all configurations and sizes, one after the other. */
@@ -151,16 +137,14 @@ export async function benchModel(
   { models, parts, batch, rounds, gradientCheckpointing }: ModelOptions,
 ): Promise<ModelRows> {
   const rows: Row[] = [];
-  const skipped: string[] = [];
   let peaks: Peaks = { gflops: 0, gbps: 0 };
   for (const { config, sizes } of models) {
     for (const size of sizes) {
       const chosen = partsOf(config, size, batch, parts, gradientCheckpointing);
       const found = await measure(chosen, rounds);
       rows.push(...found.rows);
-      skipped.push(...found.skipped);
       peaks = found.peaks;
     }
   }
-  return { rows, peaks, skipped };
+  return { rows, peaks };
 }

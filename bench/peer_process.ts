@@ -10,6 +10,8 @@ export interface PeerCommand {
   readonly name: string;
   readonly commands: readonly (readonly [program: string, ...args: string[]])[];
   readonly env?: Readonly<Record<string, string>>;
+  /** Whether it has the parts of SAM-2, beside single ops. */
+  readonly models?: boolean;
 }
 
 const file = (name: string) => fileURLToPath(new URL(`peers/${name}`, import.meta.url));
@@ -47,8 +49,8 @@ export const PEERS: readonly PeerCommand[] = [
   inDeno("ort", "ort.ts"),
   inDeno("jax", "jax.ts"),
   inPython("numpy", "numpy"),
-  inPython("pytorch", "torch"),
-  inPython("pytorch tf32", "torch", "tf32"),
+  { ...inPython("pytorch", "torch"), models: true },
+  { ...inPython("pytorch tf32", "torch", "tf32"), models: true },
 ];
 
 /** A running peer. */

@@ -161,7 +161,9 @@ export async function benchPeers(
 ): Promise<PeerRows> {
   const rt = await runtime();
   const profile = await activeProfile();
-  const wanted = commands.filter(({ name }) => !options.without.includes(name));
+  const wanted = commands.filter(({ name, models }) =>
+    !options.without.includes(name) && (models || !options.models)
+  );
   const { peers, notes } = await startPeers(wanted);
   const peak = peakWorks(rt, profile);
   const rows: Row[] = [];

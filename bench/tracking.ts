@@ -83,7 +83,7 @@ async function tracked(
   return {
     count,
     work: submitted(() => masks.next()),
-    arena: rt.arenaOf(1)!.size,
+    arena: rt.arenaBytes,
     close: async () => {
       await masks.return();
       const before = rt.counters.liveBytes;

@@ -93,8 +93,11 @@ function planOf(rt: Runtime, graph: Graph, reads: number): Plan {
       `The adapter "${rt.device.name}" does not offer shader-f16, so that it has no tensors of f16: use f32.`,
     );
   }
-  const alignment = rt.device.offsetAlignment;
-  const plan = makePlan({ graph, reads, profile, alignment, rules: heavyRules, fusion });
+  const plan = makePlan({
+    ...{ graph, reads, profile, rules: heavyRules, fusion },
+    alignment: rt.device.offsetAlignment,
+    maxBufferBytes: rt.limits.bufferBytes,
+  });
   made++;
   const level = debugLevel();
   if (level > 0) console.error(explainPlan(`plan ${made}`, plan, graph.nodes.length, level));
@@ -113,7 +116,7 @@ async function executableOf(
   if (found) return { key, executable: found, leaves: graph.leaves };
   const plan = ahead.get(key) ?? planOf(rt, graph, reads);
   ahead.delete(key);
-  rt.requireRoom(plan.memory, kept);
+  rt.requireRoom(plan, kept);
   const executable = await guarded(rt, plan, {
     work: () => new Executable(rt, plan),
     undo: (made) => made?.destroy(),
@@ -140,8 +143,8 @@ export async function reserve({ read = [], write = [] }: Request): Promise<PlanM
   const known = plans.get(key)?.plan ?? ahead.get(key);
   const plan = known ?? planOf(rt, graph, read.length);
   if (!known) ahead.set(key, plan);
-  rt.requireRoom(plan.memory, 0);
-  await guarded(rt, plan, { work: () => rt.arenaOf(plan.arenaBytes) });
+  rt.requireRoom(plan, 0);
+  await guarded(rt, plan, { work: () => rt.arenaOf(plan) });
   return plan.memory;
 }
 

@@ -25,7 +25,7 @@ function dispatch(pass: Pass, { pipeline, sizes, grid }: Bound, group: GPUBindGr
 /** A plan with its pipelines, ready to run again and again. */
 export class Executable {
   private readonly steps: Bound[];
-  private arena: GPUBuffer | undefined;
+  private arena: readonly GPUBuffer[];
   private readonly upload: GPUBuffer | undefined;
   private readonly staged: Uint8Array;
   private lastOutside: readonly Storage[] = [];
@@ -33,7 +33,7 @@ export class Executable {
   proven = false;
 
   constructor(private readonly runtime: Runtime, readonly plan: Plan) {
-    this.arena = runtime.arenaOf(plan.arenaBytes);
+    this.arena = runtime.arenaOf(plan);
     this.upload = plan.uploadBytes > 0 ? runtime.createBuffer(plan.uploadBytes) : undefined;
     this.staged = new Uint8Array(plan.uploadBytes);
     this.steps = plan.steps.map(({ kernel, bindings }) => ({
@@ -53,8 +53,10 @@ export class Executable {
     targets: readonly Storage[],
   ): Storage & { bytes: number } {
     const { offset, bytes } = ref;
-    if (ref.kind === "arena" || ref.kind === "upload") {
-      return { buffer: ref.kind === "arena" ? this.arena! : this.upload!, offset, bytes };
+    if (ref.kind === "upload") return { buffer: this.upload!, offset, bytes };
+    if (ref.kind === "arena") {
+      const piece = Math.floor(offset / this.plan.pieceBytes);
+      return { buffer: this.arena[piece], offset: offset - piece * this.plan.pieceBytes, bytes };
     }
     const outside = ref.kind === "target" ? targets[ref.target] : leaves[ref.leaf].storage!;
     return { buffer: outside.buffer, offset: outside.offset + offset, bytes };
@@ -71,7 +73,7 @@ export class Executable {
 
   /** Takes over the arena that has replaced the one of the run before. */
   private followArena(): void {
-    const arena = this.runtime.arenaOf(this.plan.arenaBytes);
+    const arena = this.runtime.arenaOf(this.plan);
     if (arena === this.arena) return;
     this.arena = arena;
     for (const step of this.steps) step.group = undefined;

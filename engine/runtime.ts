@@ -1,8 +1,10 @@
 /** The device at work: buffers, pipelines and bind groups, reused between runs, and what went wrong. */
 import type { Kernel } from "../shaders/kernel.ts";
+import { pieceSizes } from "./compile/arena.ts";
+import type { Plan } from "./compile/plan.ts";
 import type { Device } from "./device.ts";
 import { UserError } from "./errors.ts";
-import { limitsOf, type MemoryLimits, type PlanMemory, requireMemory } from "./memory.ts";
+import { limitsOf, type MemoryLimits, requireMemory } from "./memory.ts";
 import { SizesPool } from "./sizes_pool.ts";
 import type { Storage, Tensor } from "./tensor.ts";
 
@@ -65,7 +67,7 @@ export class Runtime {
   private readonly staging: GPUBuffer[] = [];
   /** Uniform buffers of kernels' sizes. */
   readonly sizes: SizesPool;
-  private arena: GPUBuffer | undefined;
+  private arena: readonly GPUBuffer[] = [];
 
   /** What may be held; lower limits make the device refuse what it could hold. */
   limits: MemoryLimits;
@@ -116,26 +118,42 @@ export class Runtime {
    * @param kept bytes of new buffers for its results.
    * @throws {MemoryError} where they cannot.
    */
-  requireRoom({ arena, uploads, readback }: PlanMemory, kept: number): void {
-    const size = this.arena?.size ?? 0;
-    const replaced = arena > size;
-    const live = this.counters.liveBytes + kept - (replaced ? size : 0);
-    const buffers = [replaced ? arena : 0, uploads, readback];
-    requireMemory("The work", this.limits, live, buffers);
+  requireRoom(plan: Pick<Plan, "memory" | "arenaBytes" | "pieceBytes">, kept: number): void {
+    const { uploads, readback } = plan.memory;
+    const { missing, replaced } = this.arenaFor(plan);
+    const freed = replaced.reduce((sum, { size }) => sum + size, 0);
+    const live = this.counters.liveBytes + kept - freed;
+    requireMemory("The work", this.limits, live, [...missing, uploads, readback]);
+  }
+
+  /** Pieces of the arena that serve a plan, others that it replaces, and bytes of new ones. */
+  private arenaFor({ arenaBytes, pieceBytes }: Pick<Plan, "arenaBytes" | "pieceBytes">) {
+    const sizes = pieceSizes(arenaBytes, pieceBytes);
+    const small = sizes.findIndex((size, i) => (this.arena[i]?.size ?? 0) < size);
+    const serving = small < 0 ? this.arena.length : small;
+    return {
+      serving: this.arena.slice(0, serving),
+      replaced: this.arena.slice(serving),
+      missing: sizes.slice(serving),
+    };
   }
 
   /**
-   * The arena that all plans share: plans never run at the same time. A larger one replaces it where
-   * it is too small; what was submitted before still has the old one until it is done.
+   * The arena that all plans share: plans never run at the same time. Where it is too small, larger
+   * pieces replace what does not serve; what was submitted before still has those until it is done.
    */
-  arenaOf(bytes: number): GPUBuffer | undefined {
-    if (bytes === 0) return undefined;
-    if (!this.arena || this.arena.size < bytes) {
-      if (this.arena) this.destroyBuffer(this.arena);
-      this.arena = undefined;
-      this.arena = this.createBuffer(bytes);
-    }
+  arenaOf(plan: Pick<Plan, "arenaBytes" | "pieceBytes">): readonly GPUBuffer[] {
+    const { serving, replaced, missing } = this.arenaFor(plan);
+    if (missing.length === 0) return this.arena;
+    for (const piece of replaced) this.destroyBuffer(piece);
+    this.arena = serving;
+    for (const bytes of missing) this.arena = [...this.arena, this.createBuffer(bytes)];
     return this.arena;
+  }
+
+  /** Bytes of the arena. */
+  get arenaBytes(): number {
+    return this.arena.reduce((sum, { size }) => sum + size, 0);
   }
 
   /** The layout of a bind group of storage buffers. */

@@ -1,17 +1,23 @@
 import {
   evaluate,
+  forgetPlans,
   gradients,
   matmul,
+  mean,
   MemoryError,
   type MemoryLimits,
   mul,
   read,
+  readAll,
+  relu,
   reserve,
   type Runtime,
   runtime,
+  square,
   submit,
   sum,
   tensor,
+  type TypedArray,
 } from "../engine/mod.ts";
 import { limitsOf, requireMemory, sizeText } from "../engine/memory.ts";
 import { Linear } from "../engine/nn/mod.ts";
@@ -101,6 +107,27 @@ Deno.test("evaluate() refuses a plan beyond the memory that is left", () =>
     deepEqual(rt.counters, before);
     equal((await read(product(17)))[0], 17);
   }));
+
+/** The gradients of three layers, in an arena of several products' size. */
+async function slopes(): Promise<{ values: TypedArray[]; arena: number }> {
+  const x = tensor(Float32Array.from({ length: 64 * 64 }, (_, i) => Math.sin(i)), [64, 64]);
+  const loss = mean(square(matmul(relu(matmul(relu(matmul(x, x)), x)), x)));
+  const read = [loss, ...gradients(loss, [x]).map((g) => g!)];
+  const { arena } = await reserve({ read });
+  return { values: await readAll(read), arena };
+}
+
+Deno.test("an arena beyond the largest buffer is held by several, with the same results", async () => {
+  const whole = await slopes();
+  forgetPlans();
+  await limited({ bufferBytes: 2 ** 15 }, async (rt) => {
+    const { values, arena } = await slopes();
+    ok(arena > 2 * 2 ** 15 && rt.arenaBytes >= arena);
+    deepEqual(values, whole.values);
+    deepEqual((await slopes()).values, whole.values);
+  });
+  forgetPlans();
+});
 
 Deno.test("a larger arena replaces the one before, and plans of that one follow", async () => {
   const { counters } = await runtime();

@@ -1,4 +1,7 @@
-/** Memory of one plan: where its intermediates lie in one arena, from the times at which they are needed. */
+/**
+ * Memory of one plan: where its intermediates lie in the arena, from the times at which they are needed.
+ * The arena is one range of offsets, held by as few buffers as the adapter's largest allows: its pieces.
+ */
 
 /** What a value needs of the arena: bytes, from dispatch `first` to dispatch `last`, both included. */
 export interface Span {
@@ -45,8 +48,23 @@ const ORDERS: readonly Order[] = [
   (a, b) => area(b) - area(a) || a.first - b.first,
 ];
 
+/** Bytes of the buffers that hold an arena: all but the last have `pieceBytes`. */
+export function pieceSizes(arenaBytes: number, pieceBytes: number): number[] {
+  return Array.from(
+    { length: Math.ceil(arenaBytes / pieceBytes) },
+    (_, i) => Math.min(pieceBytes, arenaBytes - i * pieceBytes),
+  );
+}
+
+/** The first offset from `offset` on at which `bytes` lie in one piece. */
+function withinPiece(offset: number, bytes: number, pieceBytes: number): number {
+  if (pieceBytes === Infinity) return offset;
+  const end = (Math.floor(offset / pieceBytes) + 1) * pieceBytes;
+  return offset + bytes <= end ? offset : end;
+}
+
 /** Puts each span, in an order, into the smallest gap between those placed before that are needed with it. */
-function placed(spans: readonly Span[], order: Order): Layout {
+function placed(spans: readonly Span[], order: Order, pieceBytes: number): Layout {
   const offsets = new Array<number>(spans.length);
   const byOffset: { span: Span; offset: number }[] = [];
   let end = 0;
@@ -56,11 +74,12 @@ function placed(spans: readonly Span[], order: Order): Layout {
     let [free, best, smallest] = [0, -1, Infinity];
     for (const { span: other, offset } of byOffset) {
       if (other.last < span.first || other.first > span.last) continue;
-      const gap = offset - free;
-      if (gap >= span.bytes && gap < smallest) [best, smallest] = [free, gap];
+      const start = withinPiece(free, span.bytes, pieceBytes);
+      const gap = offset - start;
+      if (gap >= span.bytes && gap < smallest) [best, smallest] = [start, gap];
       free = Math.max(free, offset + other.bytes);
     }
-    const offset = best >= 0 ? best : free;
+    const offset = best >= 0 ? best : withinPiece(free, span.bytes, pieceBytes);
     offsets[index] = offset;
     end = Math.max(end, offset + span.bytes);
     const next = byOffset.findIndex((other) => other.offset > offset);
@@ -69,8 +88,12 @@ function placed(spans: readonly Span[], order: Order): Layout {
   return { offsets, bytes: end };
 }
 
-/** Lays spans out so that those needed at the same time lie apart; their sizes must be aligned. */
-export function layOut(spans: readonly Span[]): Layout {
-  const layouts = ORDERS.map((order) => placed(spans, order));
+/**
+ * Lays spans out so that those needed at the same time lie apart; their sizes must be aligned.
+ *
+ * @param pieceBytes no span crosses a multiple of it, nor may be larger.
+ */
+export function layOut(spans: readonly Span[], pieceBytes: number = Infinity): Layout {
+  const layouts = ORDERS.map((order) => placed(spans, order, pieceBytes));
   return layouts.reduce((a, b) => b.bytes < a.bytes ? b : a);
 }

@@ -47,6 +47,8 @@ export interface Plan {
   readonly uploads: readonly { readonly leaf: number; readonly offset: number }[];
   readonly uploadBytes: number;
   readonly arenaBytes: number;
+  /** Bytes of the buffers that hold the arena, but for the last: no value crosses from one to the next. */
+  readonly pieceBytes: number;
   /** Bytes that a run needs. */
   readonly memory: PlanMemory;
   /** What lies in the arena, and when. */
@@ -157,6 +159,7 @@ class Memory {
     private readonly graph: Graph,
     private readonly lastUse: ReadonlyMap<string, number>,
     private readonly alignment: number,
+    private readonly maxBufferBytes: number,
     /** Dispatches that are planned so far. */
     private readonly now: () => number,
   ) {}
@@ -166,7 +169,7 @@ class Memory {
   }
 
   /** Chooses the places in the arena, once the plan is complete. */
-  settle(): { arenaBytes: number; tenancies: Tenancy[] } {
+  settle(): Pick<Plan, "arenaBytes" | "pieceBytes" | "tenancies"> {
     const end = this.now() - 1;
     const spans = this.stays.map(({ name, first, last, ref }) => ({
       name,
@@ -174,10 +177,14 @@ class Memory {
       first,
       last: Math.min(last, end),
     }));
-    const { offsets, bytes } = layOut(spans);
+    // A value beyond the adapter's largest buffer has a piece that cannot be made: that is refused then.
+    const fitting = Math.floor(this.maxBufferBytes / this.alignment) * this.alignment;
+    const pieceBytes = spans.reduce((most, span) => Math.max(most, span.bytes), fitting);
+    const { offsets, bytes } = layOut(spans, pieceBytes);
     this.stays.forEach(({ ref }, i) => ref.offset = offsets[i]);
     const tenancies = spans.map((span, i) => ({ ...span, offset: offsets[i] }));
-    return { arenaBytes: bytes, tenancies };
+    const largest = Math.max(this.alignment, Math.min(pieceBytes, bytes));
+    return { arenaBytes: bytes, pieceBytes: largest, tenancies };
   }
 
   private enter(bytes: number, name: string): Stay {
@@ -273,6 +280,8 @@ export interface PlanRequest {
   readonly profile: AdapterProfile;
   readonly alignment: number;
   readonly rules: HeavyRules;
+  /** Bytes of the adapter's largest buffer; without limit where left out. */
+  readonly maxBufferBytes?: number;
   /** Whether elementwise work and movement become parts of other kernels; true where left out. */
   readonly fusion?: boolean;
 }
@@ -300,7 +309,8 @@ function planMemory(
 
 /** Compiles a graph. @throws {MemoryError} where a kernel works on more than the adapter can bind. */
 export function makePlan(request: PlanRequest): Plan {
-  const { graph, reads, profile, alignment, rules, fusion = true } = request;
+  const { graph, reads, profile, alignment, rules, maxBufferBytes = Infinity, fusion = true } =
+    request;
   const limits = { ...profile, alignment };
   const ruleOf = (op: string) => rules[op as keyof HeavyRules];
   const roots = fuse(graph, {
@@ -315,7 +325,7 @@ export function makePlan(request: PlanRequest): Plan {
   const work = roots.map((root) => lowerRoot(root, rules, profile));
   const lastUse = lastUses(work, graph);
   const steps: PlanStep[] = [];
-  const memory = new Memory(graph, lastUse, alignment, () => steps.length);
+  const memory = new Memory(graph, lastUse, alignment, maxBufferBytes, () => steps.length);
   const targetOf = new Map<string, number>();
   const direct = new Set<number>();
   const written = graph.targets.slice(reads).map(keyOf);
@@ -376,11 +386,11 @@ export function makePlan(request: PlanRequest): Plan {
   );
   const results = graph.targets.slice(0, reads).map((t) => memory.refOf(t));
   const { uploads, uploadBytes, leafBytes } = memory;
-  const { arenaBytes, tenancies } = memory.settle();
-  const own = { arena: arenaBytes, uploads: uploadBytes, leaves: leafBytes };
+  const settled = memory.settle();
+  const own = { arena: settled.arenaBytes, uploads: uploadBytes, leaves: leafBytes };
   return {
     steps: steps.map((step) => inWindows(step, limits)),
-    ...{ results, copies, uploads, uploadBytes, arenaBytes, tenancies },
+    ...{ results, copies, uploads, uploadBytes, ...settled },
     memory: planMemory(own, graph.targets.slice(reads), results),
   };
 }
