@@ -6,7 +6,7 @@ import type { Method } from "../train/trainer.ts";
 import type { KernelOptions } from "./kernels.ts";
 import type { ModelOptions } from "./model.ts";
 import { configNamed, CONFIGURATIONS, type PartName, PARTS } from "./parts.ts";
-import { PEER_PARTS, type PeerPart } from "./peer_models.ts";
+import { PASSES, PEER_PARTS, type PeerPart } from "./peer_models.ts";
 import type { PeerOptions } from "./peers.ts";
 import type { StepCommandOptions } from "./step_command.ts";
 import type { TrackingCommandOptions } from "./tracking_command.ts";
@@ -165,6 +165,7 @@ function peers(args: readonly string[]): Request | undefined {
     .option("--part <names>", `some of ${PEER_PARTS.join(", ")}`, listOf(PEER_PARTS), [
       ...PEER_PARTS,
     ])
+    .option("--pass <names>", `of the models: ${PASSES.join(", ")}`, listOf(PASSES), [...PASSES])
     .option(
       "--without <names>",
       "peers to leave out, separated by commas",
@@ -173,8 +174,9 @@ function peers(args: readonly string[]): Request | undefined {
     );
   const flags = parseOptions<Shared & PeerFlags>(command, args);
   if (!flags) return undefined;
-  const { only, models, config: configs, size: sizes, part: parts, without, rounds } = flags;
-  const given = { ...only !== undefined && { only }, models, configs, sizes, parts };
+  const { only, models, config: configs, size: sizes, part: parts, pass: passes } = flags;
+  const given = { ...only !== undefined && { only }, models, configs, sizes, parts, passes };
+  const { without, rounds } = flags;
   return request(flags, { group: "peers", options: { ...given, without, rounds } });
 }
 
@@ -184,6 +186,7 @@ interface PeerFlags {
   readonly config: string[];
   readonly size: number[];
   readonly part: PeerPart[];
+  readonly pass: (typeof PASSES)[number][];
   readonly without: string[];
 }
 

@@ -32,6 +32,9 @@ export const PEER_PARTS = [
   "memory encoder",
 ] as const;
 
+/** What is timed of a part. */
+export const PASSES = ["forward", "forward+backward"] as const satisfies PeerModel["pass"][];
+
 /** One of {@link PEER_PARTS}. */
 export type PeerPart = typeof PEER_PARTS[number];
 
@@ -131,6 +134,7 @@ export async function modelCases(
   config: string,
   imageSize: number,
   part: PeerPart,
+  chosen: readonly PeerModel["pass"][],
 ): Promise<ModelCase[]> {
   const rt = await runtime();
   const model = new Sam2({ ...CONFIGURATIONS[config], imageSize });
@@ -160,7 +164,8 @@ export async function modelCases(
   };
   const profile = await activeProfile();
   const cases: ModelCase[] = [];
-  for (const [pass, { read, write }] of Object.entries(passes)) {
+  for (const pass of chosen) {
+    const { read, write } = passes[pass];
     const workload = { name: part, forward: read(), backward: [] };
     cases.push({
       name: `${config} ${part} ${imageSize} px`,
@@ -168,7 +173,7 @@ export async function modelCases(
       flops: takeInventory(workload, profile, rt.device.offsetAlignment).flops,
       work: {
         part,
-        pass: pass as PeerModel["pass"],
+        pass,
         shapes,
         config: CONFIGURATIONS[config],
         weights,
@@ -177,7 +182,7 @@ export async function modelCases(
       engine: submitted(() => submit({ write: write() })),
       digest: digest(joined(await readAll(read()) as Float32Array[])),
       free: async () => {
-        if (pass !== "forward+backward") return;
+        if (pass !== chosen.at(-1)) return;
         flat.destroy();
         own.forEach((buffer) => rt.destroyBuffer(buffer));
         await Deno.remove(weights);

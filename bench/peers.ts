@@ -20,6 +20,8 @@ export interface PeerOptions {
   readonly configs: readonly string[];
   readonly sizes: readonly number[];
   readonly parts: readonly PeerPart[];
+  /** Of the models, in this order. */
+  readonly passes: readonly PeerModel["pass"][];
   /** Names of peers to leave out. */
   readonly without: readonly string[];
   readonly rounds: number;
@@ -75,7 +77,7 @@ async function* contests(
   for (const config of options.configs) {
     for (const size of options.sizes) {
       for (const part of options.parts) {
-        for (const own of await modelCases(config, size, part)) {
+        for (const own of await modelCases(config, size, part, options.passes)) {
           yield { ...own, pass: own.work.pass, bytes: 0 };
         }
       }

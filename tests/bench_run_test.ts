@@ -110,7 +110,15 @@ Deno.test("measureKernels() gives rates and shares when kernels of a plan are re
 });
 
 Deno.test("benchPeers() fails with a sentence when no work fits", async () => {
-  const options = { models: false, configs: [], sizes: [], parts: [], without: [], rounds: 1 };
+  const options = {
+    models: false,
+    configs: [],
+    sizes: [],
+    parts: [],
+    passes: [],
+    without: [],
+    rounds: 1,
+  };
   await rejects(benchPeers({ ...options, only: "nothing*" }, [], CASES), {
     name: "UserError",
     message: 'No work fits "nothing*".',
@@ -172,7 +180,15 @@ const CASES: readonly PeerCase[] = (["softmax", "elementwise", "matmul"] as cons
 }));
 
 Deno.test("benchPeers() compares what peers do right and names the rest when some are missing", async () => {
-  const options = { models: false, configs: [], sizes: [], parts: [], without: [], rounds: 1 };
+  const options = {
+    models: false,
+    configs: [],
+    sizes: [],
+    parts: [],
+    passes: [],
+    without: [],
+    rounds: 1,
+  };
   const missing = { name: "missing", commands: [["no-such-program"]] } as const;
   const { rows, notes } = await benchPeers(options, [FAKE, missing], CASES);
   deepEqual(rows.map(({ peers }) => Object.keys(peers)), [["fake"], [], []]);
