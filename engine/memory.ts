@@ -35,6 +35,14 @@ export interface PlanMemory {
   readonly peak: number;
 }
 
+/** The buffers that hold a plan's intermediates. */
+export interface ArenaSize {
+  /** Bytes of all of them. */
+  readonly arenaBytes: number;
+  /** Bytes of each but the last: no value crosses from one to the next. */
+  readonly pieceBytes: number;
+}
+
 /** What a device may hold. */
 export interface MemoryLimits {
   /** Bytes of one buffer. */

@@ -35,7 +35,7 @@ export {
   useSchedule,
 } from "./evaluate.ts";
 export { constant, type GraphSegment, leaf, type Storage, Tensor, tensor } from "./tensor.ts";
-export { MemoryError, type MemoryLimits, type PlanMemory } from "./memory.ts";
+export { type ArenaSize, MemoryError, type MemoryLimits, type PlanMemory } from "./memory.ts";
 export { isUserError, UserError } from "./errors.ts";
 export type { Counters, Pass, Pipeline, Runtime, Watcher } from "./runtime.ts";
 export type { SizesPool } from "./sizes_pool.ts";

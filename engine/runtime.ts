@@ -1,10 +1,15 @@
 /** The device at work: buffers, pipelines and bind groups, reused between runs, and what went wrong. */
 import type { Kernel } from "../shaders/kernel.ts";
 import { pieceSizes } from "./compile/arena.ts";
-import type { Plan } from "./compile/plan.ts";
 import type { Device } from "./device.ts";
 import { UserError } from "./errors.ts";
-import { limitsOf, type MemoryLimits, requireMemory } from "./memory.ts";
+import {
+  type ArenaSize,
+  limitsOf,
+  type MemoryLimits,
+  type PlanMemory,
+  requireMemory,
+} from "./memory.ts";
 import { SizesPool } from "./sizes_pool.ts";
 import type { Storage, Tensor } from "./tensor.ts";
 
@@ -118,7 +123,7 @@ export class Runtime {
    * @param kept bytes of new buffers for its results.
    * @throws {MemoryError} where they cannot.
    */
-  requireRoom(plan: Pick<Plan, "memory" | "arenaBytes" | "pieceBytes">, kept: number): void {
+  requireRoom(plan: ArenaSize & { readonly memory: PlanMemory }, kept: number): void {
     const { uploads, readback } = plan.memory;
     const { missing, replaced } = this.arenaFor(plan);
     const freed = replaced.reduce((sum, { size }) => sum + size, 0);
@@ -127,7 +132,11 @@ export class Runtime {
   }
 
   /** Pieces of the arena that serve a plan, others that it replaces, and bytes of new ones. */
-  private arenaFor({ arenaBytes, pieceBytes }: Pick<Plan, "arenaBytes" | "pieceBytes">) {
+  private arenaFor({ arenaBytes, pieceBytes }: ArenaSize): {
+    serving: GPUBuffer[];
+    replaced: GPUBuffer[];
+    missing: number[];
+  } {
     const sizes = pieceSizes(arenaBytes, pieceBytes);
     const small = sizes.findIndex((size, i) => (this.arena[i]?.size ?? 0) < size);
     const serving = small < 0 ? this.arena.length : small;
@@ -142,7 +151,7 @@ export class Runtime {
    * The arena that all plans share: plans never run at the same time. Where it is too small, larger
    * pieces replace what does not serve; what was submitted before still has those until it is done.
    */
-  arenaOf(plan: Pick<Plan, "arenaBytes" | "pieceBytes">): readonly GPUBuffer[] {
+  arenaOf(plan: ArenaSize): readonly GPUBuffer[] {
     const { serving, replaced, missing } = this.arenaFor(plan);
     if (missing.length === 0) return this.arena;
     for (const piece of replaced) this.destroyBuffer(piece);

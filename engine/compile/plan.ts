@@ -2,7 +2,7 @@
 import type { HeavyAttributes } from "../attributes.ts";
 import type { AdapterProfile } from "../device.ts";
 import { type DType, DTYPES } from "../dtype.ts";
-import { MemoryError, type PlanMemory, sizeText } from "../memory.ts";
+import { type ArenaSize, MemoryError, type PlanMemory, sizeText } from "../memory.ts";
 import type { HeavyRule, OutputSpec } from "../rule.ts";
 import { show } from "../shape.ts";
 import type { Arg, Lowering } from "../../shaders/kernel.ts";
@@ -37,7 +37,7 @@ export interface Copy {
 }
 
 /** A compiled graph: everything that a run needs besides the values of its leaves. */
-export interface Plan {
+export interface Plan extends ArenaSize {
   readonly steps: readonly PlanStep[];
   /** Where each read target's values lie after the run. */
   readonly results: readonly Ref[];
@@ -46,9 +46,6 @@ export interface Plan {
   /** Host leaves and their windows in the upload buffer. */
   readonly uploads: readonly { readonly leaf: number; readonly offset: number }[];
   readonly uploadBytes: number;
-  readonly arenaBytes: number;
-  /** Bytes of the buffers that hold the arena, but for the last: no value crosses from one to the next. */
-  readonly pieceBytes: number;
   /** Bytes that a run needs. */
   readonly memory: PlanMemory;
   /** What lies in the arena, and when. */
