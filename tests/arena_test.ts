@@ -77,6 +77,7 @@ function gradientPlan(size: number, checkpointing: boolean): Plan {
   return makePlan({ graph, reads: 0, profile: PROFILE, alignment: 256, rules: heavyRules });
 }
 
+// The greedy layout measures 1.009 to 1.026 of the bound, by which kernels read what and when.
 for (const size of [256, 1024]) {
   Deno.test(`plans of Hiera T's gradients at ${size} px take at most 1.05 of the bytes alive at once`, () => {
     for (const checkpointing of [false, true]) {

@@ -109,17 +109,19 @@ Deno.test("measureKernels() gives rates and shares when kernels of a plan are re
   ok(products.every(({ schedule, gflops }) => schedule && gflops));
 });
 
+/** One round of single ops with all peers. */
+const OPS = {
+  models: false,
+  configs: [],
+  sizes: [],
+  parts: [],
+  passes: [],
+  without: [],
+  rounds: 1,
+};
+
 Deno.test("benchPeers() fails with a sentence when no work fits", async () => {
-  const options = {
-    models: false,
-    configs: [],
-    sizes: [],
-    parts: [],
-    passes: [],
-    without: [],
-    rounds: 1,
-  };
-  await rejects(benchPeers({ ...options, only: "nothing*" }, [], CASES), {
+  await rejects(benchPeers({ ...OPS, only: "nothing*" }, [], CASES), {
     name: "UserError",
     message: 'No work fits "nothing*".',
   });
@@ -180,17 +182,8 @@ const CASES: readonly PeerCase[] = (["softmax", "elementwise", "matmul"] as cons
 }));
 
 Deno.test("benchPeers() compares what peers do right and names the rest when some are missing", async () => {
-  const options = {
-    models: false,
-    configs: [],
-    sizes: [],
-    parts: [],
-    passes: [],
-    without: [],
-    rounds: 1,
-  };
   const missing = { name: "missing", commands: [["no-such-program"]] } as const;
-  const { rows, notes } = await benchPeers(options, [FAKE, missing], CASES);
+  const { rows, notes } = await benchPeers(OPS, [FAKE, missing], CASES);
   deepEqual(rows.map(({ peers }) => Object.keys(peers)), [["fake"], [], []]);
   ok(rows[0].peers.fake > 0 && rows[0].gbps! > 0 && Number(rows[0].details.fake_ms) > 0);
   deepEqual(notes.map((note) => note.replace(/(absent: ).*/, "$1").replace(/by .*/, "by")), [
