@@ -69,7 +69,7 @@ export class Runtime {
   };
   private readonly pipelines = new Map<string, Pipeline>();
   private readonly layouts = new Map<number, GPUBindGroupLayout>();
-  private readonly staging: GPUBuffer[] = [];
+  private staging: GPUBuffer[] = [];
   /** Uniform buffers of kernels' sizes. */
   readonly sizes: SizesPool;
   private arena: readonly GPUBuffer[] = [];
@@ -249,12 +249,20 @@ export class Runtime {
     return this.device.gpu.createBindGroup({ layout, entries });
   }
 
-  /** A buffer for reading back at least `bytes`; give it back with {@link releaseStaging}. */
+  /**
+   * A buffer for reading back at least `bytes`; give it back with {@link releaseStaging}. A new one
+   * replaces smaller ones in whose place it may serve: what is read may grow little by little.
+   */
   takeStaging(bytes: number): GPUBuffer {
-    const at = this.staging.findIndex((b) =>
-      b.size >= bytes && b.size <= 4 * Math.max(bytes, 4096)
-    );
+    const serves = (size: number, wanted: number) =>
+      size >= wanted && size <= 4 * Math.max(wanted, 4096);
+    const at = this.staging.findIndex(({ size }) => serves(size, bytes));
     if (at >= 0) return this.staging.splice(at, 1)[0];
+    this.staging = this.staging.filter((idle) => {
+      if (!serves(bytes, idle.size)) return true;
+      this.destroyBuffer(idle);
+      return false;
+    });
     return this.createBuffer(bytes, GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST);
   }
 

@@ -66,3 +66,18 @@ Deno.test("submit() takes new values of leaves when a request comes again", asyn
     useSchedule(undefined);
   }
 });
+
+Deno.test("Runtime.takeStaging() holds one buffer when what is read grows, and reuses it", async () => {
+  const rt = await runtime();
+  const take = (bytes: number) => rt.releaseStaging(rt.takeStaging(bytes));
+  const sizes = Array.from({ length: 40 }, (_, i) => (i + 1) * 2 ** 20);
+  take(sizes[0]);
+  const before = rt.counters.liveBytes;
+  sizes.forEach(take);
+  assert.equal(rt.counters.liveBytes - before, sizes[39] - sizes[0]);
+  const mixed = [sizes[39], sizes[0], sizes[20], sizes[1]];
+  mixed.forEach(take);
+  const { buffersCreated } = rt.counters;
+  mixed.forEach(take);
+  assert.equal(rt.counters.buffersCreated, buffersCreated);
+});
