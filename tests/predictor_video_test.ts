@@ -12,7 +12,10 @@ import type {
   PropagateOptions,
   VideoOptions,
 } from "../model/predictors/video_options.ts";
+import { inBatches, largestBytes } from "../model/predictors/object_batches.ts";
 import { VideoPredictor } from "../model/predictors/video_predictor.ts";
+import type { Sam2 } from "../model/sam2/sam2.ts";
+import { binding } from "./binding_limit.ts";
 import { close } from "./close.ts";
 import { liveHeapBytes } from "./collect_garbage.ts";
 import { clip, modelWithoutEncoder, picture, smallModel } from "./predictor_model.ts";
@@ -62,6 +65,63 @@ Deno.test("VideoPredictor tracks objects as one batch as it tracks each by itsel
     await alone.close();
   }
   await together.close();
+});
+
+/** A model of which the adapter binds two objects at a time, when it is limited to `limit` bytes. */
+async function modelForTwo() {
+  const model = await smallModel({ maxObjPtrsInEncoder: 600 });
+  return { model, limit: 2 * largestBytes(model.config) };
+}
+
+/** Masks of three objects, and the GPU's submissions for them. */
+async function threeObjects(model: Sam2) {
+  const { counters } = await runtime();
+  const { submits } = counters;
+  const predictor = new VideoPredictor(model, arrayFrames(clip(3)));
+  for (const id of [1, 2, 3]) await predictor.addPointsOrBox(0, id, click(6 * id, 9));
+  const masks = await masksOf(predictor).finally(() => predictor.close());
+  return { masks, submits: counters.submits - submits };
+}
+
+Deno.test("VideoPredictor tracks objects in several batches where one is too large to bind", async () => {
+  const { model, limit } = await modelForTwo();
+  const together = await threeObjects(model);
+  const { masks, submits } = await binding(limit, () => threeObjects(model));
+  sameMasks(masks, together.masks, "batches");
+  // For the memories of the prompted frame, and for two frames that are tracked.
+  equal(submits, together.submits + 3);
+});
+
+Deno.test("VideoPredictor lets go of the first batch when the second one fails", async () => {
+  const { model, limit } = await modelForTwo();
+  const { trackStep } = model;
+  let tracked = 0;
+  model.trackStep = (input) => {
+    if (input.embedding && ++tracked % 2 === 0) throw new Error("The second batch fails.");
+    return trackStep.call(model, input);
+  };
+  await binding(limit, async () => {
+    const { counters } = await runtime();
+    await rejects(threeObjects(model), /The second batch fails/);
+    const { liveBytes } = counters;
+    await rejects(threeObjects(model), /The second batch fails/);
+    equal(counters.liveBytes, liveBytes);
+  });
+});
+
+Deno.test("inBatches() cuts as evenly as can be when a batch has a limit", async () => {
+  const { config } = model;
+  const sizes = (count: number, most: number) =>
+    binding(most * largestBytes(config), async () => {
+      const batches = await inBatches(Array.from({ length: count }, (_, i) => i), config);
+      deepEqual(batches.flat(), Array.from({ length: count }, (_, i) => i));
+      return batches.map(({ length }) => length);
+    });
+  deepEqual(await sizes(0, 4), []);
+  deepEqual(await sizes(4, 4), [4]);
+  deepEqual(await sizes(5, 4), [3, 2]);
+  deepEqual(await sizes(20, 4), [4, 4, 4, 4, 4]);
+  deepEqual(await sizes(3, 0.5), [1, 1, 1]);
 });
 
 /** Prompts, a propagation forwards, a correction and one backwards. */

@@ -1,4 +1,4 @@
-/** The GPU's part of the video predictor: one frame at a time, all objects as one batch. */
+/** The GPU's part of the video predictor: one frame at a time, its objects in batches. */
 import {
   cat,
   dispose,
@@ -19,7 +19,8 @@ import { type ImageFeatures, NO_OBJECT_LOGIT } from "../sam2/sam2_image.ts";
 import { roundToBfloat16 } from "./bfloat16.ts";
 import type { FrameReader } from "./frame_reader.ts";
 import { groupMemories } from "./memory_groups.ts";
-import type { Clicks, ObjectOutput, ObjectState } from "./object_state.ts";
+import { inBatches } from "./object_batches.ts";
+import { type Clicks, type ObjectOutput, type ObjectState, releaseOutput } from "./object_state.ts";
 import { replaceSmallRegions } from "./regions.ts";
 import { keepRows, type Leftovers, type Row, stackRows } from "./shared_rows.ts";
 import type { ResolvedOptions } from "./video_options.ts";
@@ -100,7 +101,7 @@ export class FrameTracker {
     return (await this.keep(output))[0];
   }
 
-  /** Tracks objects into a frame as one batch, and makes its memories. */
+  /** Tracks objects into a frame, and makes its memories. */
   async track(
     frame: number,
     objects: readonly ObjectState[],
@@ -108,32 +109,36 @@ export class FrameTracker {
   ): Promise<ObjectOutput[]> {
     const features = await this.features(frame);
     const query = this.query(frame, reverse);
-    const output = this.model.trackStep({
-      frame,
-      numFrames: query.numFrames,
-      isInitCondFrame: false,
-      features,
-      embedding: this.embedding(features, objects, query),
-      outputs: NO_OUTPUTS,
-      separateObjects: true,
-    });
-    return await this.keep(output);
+    const track = (batch: readonly ObjectState[]) =>
+      this.keep(this.model.trackStep({
+        frame,
+        numFrames: query.numFrames,
+        isInitCondFrame: false,
+        features,
+        embedding: this.embedding(features, batch, query),
+        outputs: NO_OUTPUTS,
+        separateObjects: true,
+      }));
+    return await this.ofBatches(objects, track, releaseOutput);
   }
 
-  /** Makes the memories of prompted objects on a frame, as one batch. */
+  /** Makes the memories of prompted objects on a frame. */
   async encodeMemories(frame: number, outputs: readonly ObjectOutput[]): Promise<Row[]> {
     const { imageSize } = this.model.config;
     const { levels } = await this.features(frame);
-    const masks = interpolate(stackRows(outputs.map(({ mask }) => mask)), {
-      size: [imageSize, imageSize],
-      mode: "bilinear",
-    });
-    const scores = stackRows(outputs.map(({ score }) => score));
-    const { features } = this.model.encodeNewMemory(levels[levels.length - 1], masks, scores, {
-      isMaskFromPts: true,
-      separateObjects: true,
-    });
-    return (await keepRows([this.stored(features)], this.leftovers))[0];
+    const encode = async (batch: readonly ObjectOutput[]) => {
+      const masks = interpolate(stackRows(batch.map(({ mask }) => mask)), {
+        size: [imageSize, imageSize],
+        mode: "bilinear",
+      });
+      const scores = stackRows(batch.map(({ score }) => score));
+      const { features } = this.model.encodeNewMemory(levels[levels.length - 1], masks, scores, {
+        isMaskFromPts: true,
+        separateObjects: true,
+      });
+      return (await keepRows([this.stored(features)], this.leftovers))[0];
+    };
+    return await this.ofBatches(outputs, encode, ({ rows }) => rows.release());
   }
 
   /** Logits at the size of the video [N, H, W], and scores [N], of objects with or without output. */
@@ -194,6 +199,24 @@ export class FrameTracker {
       this.cached.delete(frame);
       await dispose(levels);
     }
+  }
+
+  /** What `compute` makes of batches, one after the other; where one fails, that of the others is let go. */
+  private async ofBatches<T, R>(
+    objects: readonly T[],
+    compute: (batch: readonly T[]) => Promise<R[]>,
+    release: (result: R) => void,
+  ): Promise<R[]> {
+    const results: R[] = [];
+    try {
+      for (const batch of await inBatches(objects, this.model.config)) {
+        results.push(...await compute(batch));
+      }
+    } catch (error) {
+      results.forEach(release);
+      throw error;
+    }
+    return results;
   }
 
   private query(frame: number, reverse: boolean): SelectionQuery {

@@ -32,7 +32,8 @@ const noOutputs = (): TrackingOutputs<ObjectOutput> => ({
   tracked: new Map(),
 });
 
-function release({ mask, pointer, score, memory }: ObjectOutput): void {
+/** Lets go of a result. */
+export function releaseOutput({ mask, pointer, score, memory }: ObjectOutput): void {
   for (const row of [mask, pointer, score, memory]) row?.rows.release();
 }
 
@@ -62,7 +63,7 @@ export class ObjectState {
   /** Puts a result where it belongs, in place of an earlier one. */
   store(to: TrackingOutputs<ObjectOutput>, kind: OutputKind, frame: number, output: ObjectOutput) {
     const earlier = to[kind].get(frame);
-    if (earlier) release(earlier);
+    if (earlier) releaseOutput(earlier);
     to[kind].set(frame, output);
   }
 
@@ -151,6 +152,6 @@ export class ObjectState {
     const output = from.get(frame);
     if (!output) return;
     from.delete(frame);
-    release(output);
+    releaseOutput(output);
   }
 }

@@ -51,9 +51,11 @@ export class VideoPredictor {
   private readonly options: ResolvedOptions;
   private readonly reader: FrameReader;
   private readonly tracker: FrameTracker;
-  private readonly leftovers = new Leftovers();
+  /** Unused GPU memory, freed at the end of each call. */
+  protected readonly leftovers = new Leftovers();
   private readonly turns = new Turns();
-  private objects = new Map<number, ObjectState>();
+  /** What is known of each object, by its number. */
+  protected readonly objects = new Map<number, ObjectState>();
 
   /**
    * A predictor without prompts; no frame is read yet.
@@ -301,7 +303,7 @@ export class VideoPredictor {
     }
   }
 
-  /** Frame by frame, all prompted objects as one batch. */
+  /** Frame by frame, for all objects that are prompted there. */
   private async encodePending(): Promise<void> {
     const missing = new Map<number, { object: ObjectState; kind: OutputKind }[]>();
     for (const object of this.objects.values()) {
