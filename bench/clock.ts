@@ -78,19 +78,27 @@ export function submitted(submit: () => unknown): Timed {
   };
 }
 
-/** How many runs fill the window. The time of one run alone would be mostly that of the wait. */
-async function runsFor(work: Timed, windowMs: number): Promise<number> {
-  for (let runs = 1;; runs *= 4) {
-    const { ms } = await work.time(runs);
-    if (ms * runs >= windowMs / 2 || runs >= MOST_RUNS) {
-      return Math.max(1, Math.min(MOST_RUNS, Math.round(windowMs / ms)));
+/**
+ * How many runs fill the window, and the time of one where these were as many. The time of one run of
+ * quick work would be mostly that of the wait.
+ */
+async function runsFor(
+  work: Timed,
+  windowMs: number,
+): Promise<{ runs: number; sample: Sample | undefined }> {
+  for (let tried = 1;; tried *= 4) {
+    const sample = await work.time(tried);
+    if (sample.ms * tried >= windowMs / 2 || tried >= MOST_RUNS) {
+      const runs = Math.max(1, Math.min(MOST_RUNS, Math.round(windowMs / sample.ms)));
+      return { runs, sample: runs === tried ? sample : undefined };
     }
   }
 }
 
 /**
  * Times all pieces of work in turn, round by round, so that a machine that gets slower or busier does
- * so for all of them.
+ * so for all of them. Work that takes longer than the window runs once before it is timed, then once
+ * each round.
  */
 export async function timeInRounds(
   works: readonly Timed[],
@@ -98,17 +106,21 @@ export async function timeInRounds(
 ): Promise<Timing[]> {
   const states = works.map(() => ({ runs: 1, spent: 0, samples: [] as Sample[] }));
   const firsts: Sample[] = [];
+  const take = (state: typeof states[number], sample: Sample) => {
+    state.spent += sample.ms * state.runs;
+    state.samples.push(sample);
+  };
   for (const [i, work] of works.entries()) {
     firsts.push(await work.time(1));
-    states[i].runs = await runsFor(work, windowMs);
+    const { runs, sample } = await runsFor(work, windowMs);
+    states[i].runs = runs;
+    if (sample) take(states[i], sample);
   }
   for (let round = 0; round < rounds; round++) {
     for (const [i, work] of works.entries()) {
       const state = states[i];
-      if (state.spent > budgetMs) continue;
-      const sample = await work.time(state.runs);
-      state.spent += sample.ms * state.runs;
-      state.samples.push(sample);
+      if (state.samples.length > round || state.spent > budgetMs) continue;
+      take(state, await work.time(state.runs));
     }
   }
   return states.map(({ samples }, i) => ({

@@ -79,6 +79,21 @@ function bank({ config }: Sam2, batch: number): MemoryBank {
   };
 }
 
+/** What a predictor keeps of a frame into which objects are tracked with full memories. */
+export function trackedFrame(model: Sam2, objects: number): Tensor[] {
+  const image = features(model, 1);
+  const { lowResMasks, objPtr, objectScoreLogits, memory } = model.trackStep({
+    frame: 1,
+    numFrames: 2,
+    isInitCondFrame: false,
+    features: image,
+    embedding: model.conditionOnMemory(image, bank(model, objects)),
+    outputs: { conditioning: new Map(), tracked: new Map() },
+    separateObjects: true,
+  });
+  return [lowResMasks, objPtr, objectScoreLogits, memory!.features];
+}
+
 type Build = () => readonly Tensor[];
 
 /** What each part computes, one click a mask, and the shapes of its inputs. */

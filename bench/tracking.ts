@@ -1,19 +1,20 @@
 /** `bench model --tracking`: an image and its prompts, and frames with several tracked objects. */
-import { type Runtime, runtime } from "../engine/mod.ts";
+import { type Runtime, runtime, type Tensor } from "../engine/mod.ts";
 import { activeProfile } from "../engine/evaluate.ts";
 import { FlatParameters } from "../engine/optim/mod.ts";
 import type { FrameSource } from "../model/predictors/frame_source.ts";
-import { VideoPredictor } from "../model/predictors/video_predictor.ts";
+import { inBatches } from "../model/predictors/object_batches.ts";
 import { ImagePredictor } from "../model/sam2/image_predictor.ts";
 import type { RgbImage } from "../model/sam2/image_transform.ts";
 import { Sam2 } from "../model/sam2/sam2.ts";
 import { counted } from "../train/run/result_folder.ts";
-import { type Sample, settle, submitted, type Timed, timeInRounds } from "./clock.ts";
+import { type Sample, submitted, type Timed, timeInRounds } from "./clock.ts";
 import { takeInventory } from "./inventory.ts";
-import { CONFIGURATIONS, partsOf } from "./parts.ts";
+import { CONFIGURATIONS, partsOf, trackedFrame } from "./parts.ts";
 import { type Peaks, peakWorks } from "./peak.ts";
 import { noise } from "./replay.ts";
 import { type Row, timedRow } from "./report.ts";
+import { SteadyVideo } from "./steady_video.ts";
 
 /** What to measure. */
 export interface TrackingOptions {
@@ -26,7 +27,10 @@ export interface TrackingOptions {
 }
 
 /** More frames than any measurement asks for. */
-const ENDLESS = 1_000_000;
+const ENDLESS = 100_000;
+
+/** Wall time after which slow frames are left out of further rounds. */
+const BUDGET_MS = 60_000;
 
 /** A picture that is the same in every run. */
 function picture(side: number): RgbImage {
@@ -55,12 +59,13 @@ function imageWorks(model: Sam2, image: RgbImage): { encode: Timed; prompt: Time
 interface Tracked {
   readonly count: number;
   readonly work: Timed;
-  /** Bytes of intermediate values. */
-  readonly arena: number;
+  /** Bytes of intermediate values, once a frame has been tracked. */
+  arena(): number;
   /** Frees all that it remembers, and tells the bytes of that. */
   close(): Promise<number>;
 }
 
+/** A video of which every frame attends to as many memories and object pointers as any later one. */
 async function tracked(
   rt: Runtime,
   model: Sam2,
@@ -69,21 +74,25 @@ async function tracked(
 ): Promise<Tracked> {
   const { width, height } = image;
   const frames: FrameSource = { count: ENDLESS, width, height, read: () => image };
-  const predictor = new VideoPredictor(model, frames);
+  const predictor = new SteadyVideo(model, frames);
+  // Taken back at once. With the prompted frame and at least two that are tracked, as many frames are
+  // encoded as a predictor keeps the features of.
+  await predictor.addPointsOrBox(1, 0, { points: [click(0, 1, width)], labels: [1] });
+  await predictor.removeObject(0);
   for (let object = 0; object < count; object++) {
     const points = [click(object, count, width)];
     await predictor.addPointsOrBox(0, object + 1, { points, labels: [1] });
   }
-  const masks = predictor.propagate();
-  // From here on every frame attends to as many memories and object pointers as any later one.
-  const { numMaskmem, maxObjPtrsInEncoder } = model.config;
-  const warm = Math.max(numMaskmem, maxObjPtrsInEncoder) + 1;
-  for (let i = 0; i < warm; i++) await masks.next();
-  await settle();
+  await predictor.propagate({ maxFrames: 0 }).next();
+  const masks = predictor.propagate({ start: await predictor.fill(model.config) });
+  let arena = 0;
   return {
     count,
-    work: submitted(() => masks.next()),
-    arena: rt.arenaBytes,
+    work: submitted(async () => {
+      await masks.next();
+      arena ||= rt.arenaBytes;
+    }),
+    arena: () => arena,
     close: async () => {
       await masks.return();
       const before = rt.counters.liveBytes;
@@ -93,17 +102,18 @@ async function tracked(
   };
 }
 
-/** Operations of a frame by the plans of its parts: of the image, and of each object. */
-async function frameFlops(
-  config: string,
-  size: number,
-): Promise<{ image: number; object: number }> {
+/** Operations of a frame by its plans: that of the image, and those of batches of objects. */
+async function frameFlops(config: string, model: Sam2, count: number): Promise<number> {
   const { device: { offsetAlignment } } = await runtime();
   const profile = await activeProfile();
-  const [image, ...others] = partsOf(config, size).map(({ name, forward }) =>
-    takeInventory({ name, forward, backward: [] }, profile, offsetAlignment).flops
+  const flopsOf = (forward: readonly Tensor[]) =>
+    takeInventory({ name: "frame", forward, backward: [] }, profile, offsetAlignment).flops;
+  const [{ forward }] = partsOf(config, model.config.imageSize, 1, ["encoder"]);
+  const batches = await inBatches(Array.from({ length: count }), model.config);
+  return batches.reduce(
+    (sum, { length }) => sum + flopsOf(trackedFrame(model, length)),
+    flopsOf(forward),
   );
-  return { image, object: others.reduce((a, b) => a + b) };
 }
 
 /** Measured rows and the adapter's peaks. */
@@ -123,44 +133,64 @@ export async function benchTracking(
   const { encode, prompt } = imageWorks(model, image);
   const videos: Tracked[] = [];
   // In ascending order, so that the arena is no larger than a frame needs.
-  const ascending = objects.toSorted((a, b) => a - b);
-  for (const count of ascending) videos.push(await tracked(rt, model, image, count));
+  const counts = objects.toSorted((a, b) => a - b);
+  for (const count of counts) videos.push(await tracked(rt, model, image, count));
   const peak = peakWorks(rt, await activeProfile());
   const works = [...peak.works, encode, prompt, ...videos.map(({ work }) => work)];
-  const timings = (await timeInRounds(works, { rounds })).map(({ steady }) => steady);
-  const peaks = peak.peaks(timings.slice(0, 2));
-  const [encoded, prompted, ...frames] = timings.slice(2);
-  const bytes: number[] = [];
-  for (const { arena, close } of videos) bytes.push(weights.values.size + arena + await close());
+  const timed = await timeInRounds(works, { rounds, budgetMs: BUDGET_MS });
+  const [math, copy, encoded, prompted, ...frames] = timed.map(({ steady }) => steady);
+  const peaks = peak.peaks([math, copy]);
+  const memory: Memory[] = [];
+  for (const { arena, close } of videos) {
+    memory.push({ weights: weights.values.size, arena: arena(), state: await close() });
+  }
   peak.destroy();
   weights.destroy();
   if (rt.failure) throw rt.failure;
+  const flops: number[] = [];
+  for (const count of counts) flops.push(await frameFlops(config, model, count));
   const name = (what: string) => ({ group: "model", name: `${config} ${what} ${size} px` });
-  const rows: Row[] = [
-    timedRow(
-      { ...name("image embedding"), shape: `${size} x ${size} pixels`, pass: "forward" },
-      encoded,
-    ),
-    {
-      ...timedRow({ ...name("further prompt"), shape: "1 point", pass: "forward" }, prompted),
-      details: {
-        of_embedding: prompted.ms / encoded.ms,
-        cpu_of_embedding: prompted.cpuMs / encoded.cpuMs,
-      },
-    },
-  ];
-  const parts = await frameFlops(config, size);
-  const flops = videos.map(({ count }) => parts.image + count * parts.object);
-  for (const [i, { count }] of videos.entries()) {
+  const rows = counts.map((count, i): Row => {
     const identity = { ...name("tracking"), shape: counted(count, "object"), pass: "forward" };
     const gflops = flops[i] / frames[i].ms / 1e6;
-    const row = timedRow(identity, frames[i]);
-    const compared = comparison(videos.map(({ count }) => count), frames, flops, i);
-    const details = { gpu_bytes: bytes[i], flops: flops[i], ...compared };
-    rows.push({ ...row, gflops, share: gflops / peaks.gflops, details });
-  }
-  return { rows, peaks };
+    const details = {
+      ...bytesOf(memory[i]),
+      rounds: timed[timed.length - counts.length + i].rounds,
+      flops: flops[i],
+      ...comparison(counts, frames, flops, i),
+    };
+    return { ...timedRow(identity, frames[i]), gflops, share: gflops / peaks.gflops, details };
+  });
+  const shape = `${size} x ${size} pixels`;
+  const embedding = timedRow({ ...name("image embedding"), shape, pass: "forward" }, encoded);
+  return {
+    rows: [embedding, promptRow(name("further prompt"), prompted, encoded), ...rows],
+    peaks,
+  };
 }
+
+function promptRow(name: Pick<Row, "group" | "name">, prompted: Sample, encoded: Sample): Row {
+  return {
+    ...timedRow({ ...name, shape: "1 point", pass: "forward" }, prompted),
+    details: {
+      of_embedding: prompted.ms / encoded.ms,
+      cpu_of_embedding: prompted.cpuMs / encoded.cpuMs,
+    },
+  };
+}
+
+/** Bytes of GPU memory: weights, intermediates, and what is remembered of the objects and of frames. */
+interface Memory {
+  readonly weights: number;
+  readonly arena: number;
+  readonly state: number;
+}
+
+const bytesOf = ({ weights, arena, state }: Memory) => ({
+  gpu_bytes: weights + arena + state,
+  arena_bytes: arena,
+  state_bytes: state,
+});
 
 /** A frame with several objects beside one with a single object, which is in the same measurement. */
 function comparison(

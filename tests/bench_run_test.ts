@@ -16,6 +16,7 @@ import type { Report, Row } from "../bench/report.ts";
 import { benchStep } from "../bench/step.ts";
 import { stepWorkload } from "../bench/steps.ts";
 import { benchTracking } from "../bench/tracking.ts";
+import { firstMasks } from "../bench/tracking_command.ts";
 import { constant, conv2d, gradients, matmul, runtime, softmax, sum } from "../engine/mod.ts";
 import { activeProfile } from "../engine/evaluate.ts";
 
@@ -78,7 +79,7 @@ function check(row: Row, group: string): void {
 
 Deno.test("benchTracking() sets prompts beside the image, and several objects beside one", async () => {
   const bytes = (await runtime()).counters.liveBytes;
-  const options = { config: "tiny", size: 32, objects: [1, 3], rounds: 1 };
+  const options = { config: "tiny", size: 32, objects: [3, 1], rounds: 1 };
   const { rows, peaks } = await benchTracking(options);
   ok(peaks.gflops > 0);
   for (const row of rows) check(row, "model");
@@ -90,8 +91,32 @@ Deno.test("benchTracking() sets prompts beside the image, and several objects be
   const ratio = Number(three.details.flops) / Number(one.details.flops);
   ok(ratio > 1 && ratio < 3, `${ratio}`);
   equal(three.details.flop_ratio, ratio);
+  equal(three.details.over_flop_ratio, three.ms / one.ms / ratio);
   equal(three.details.of_separate_runs, three.ms / one.ms / 3);
   ok((await runtime()).counters.liveBytes < bytes + 64e6);
+});
+
+Deno.test("benchTracking() counts the same memory however long it measures", async () => {
+  const bytes = async (rounds: number) => {
+    const { rows } = await benchTracking({ config: "tiny", size: 32, objects: [2], rounds });
+    return rows[2].details.state_bytes;
+  };
+  equal(await bytes(1), await bytes(3));
+});
+
+Deno.test("firstMasks() splits the time of a process, and compiles less when its cache is filled", async () => {
+  const start = performance.now();
+  const rows = await firstMasks("tiny", 32);
+  const whole = performance.now() - start;
+  const [empty, filled] = rows.map(({ ms, details: { load_ms, compile_ms, compute_ms } }) => {
+    const parts = [load_ms, compile_ms, compute_ms].map(Number);
+    ok(parts.every((part) => part > 0), `${parts}`);
+    const sum = parts.reduce((a, b) => a + b);
+    ok(Math.abs(sum - ms) < 1e-6 * ms, `${parts} are not ${ms}`);
+    return { ms, compile: parts[1] };
+  });
+  ok(filled.compile < empty.compile / 2, `${filled.compile} and ${empty.compile} ms`);
+  ok(empty.ms + filled.ms < whole);
 });
 
 Deno.test("measureKernels() gives rates and shares when kernels of a plan are replayed", async () => {
