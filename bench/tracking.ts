@@ -46,18 +46,18 @@ function click(object: number, count: number, side: number): [number, number] {
 }
 
 /** The image of a predictor, and a further click on it. */
-function imageWorks(model: Sam2, image: RgbImage): { encode: Timed; prompt: Timed } {
+function imageWorks(model: Sam2, image: RgbImage) {
   const predictor = new ImagePredictor(model);
   const place = click(0, 1, image.width);
   return {
     encode: submitted(() => predictor.setImage(image)),
     prompt: submitted(() => predictor.predict([{ points: [place], labels: [1] }])),
+    free: () => predictor.reset(),
   };
 }
 
 /** A video in which objects are tracked frame by frame. */
 interface Tracked {
-  readonly count: number;
   readonly work: Timed;
   /** Bytes of intermediate values, once a frame has been tracked. */
   arena(): number;
@@ -65,36 +65,36 @@ interface Tracked {
   close(): Promise<number>;
 }
 
-/** A video of which every frame attends to as many memories and object pointers as any later one. */
-async function tracked(
-  rt: Runtime,
-  model: Sam2,
-  image: RgbImage,
-  count: number,
-): Promise<Tracked> {
-  const { width, height } = image;
-  const frames: FrameSource = { count: ENDLESS, width, height, read: () => image };
-  const predictor = new SteadyVideo(model, frames);
+/** Masks of frames that attend to as many memories and object pointers as any later one. */
+async function steadyMasks(predictor: SteadyVideo, model: Sam2, count: number, side: number) {
   // Taken back at once. With the prompted frame and at least two that are tracked, as many frames are
   // encoded as a predictor keeps the features of.
-  await predictor.addPointsOrBox(1, 0, { points: [click(0, 1, width)], labels: [1] });
+  await predictor.addPointsOrBox(1, 0, { points: [click(0, 1, side)], labels: [1] });
   await predictor.removeObject(0);
   for (let object = 0; object < count; object++) {
-    const points = [click(object, count, width)];
+    const points = [click(object, count, side)];
     await predictor.addPointsOrBox(0, object + 1, { points, labels: [1] });
   }
   await predictor.propagate({ maxFrames: 0 }).next();
-  const masks = predictor.propagate({ start: await predictor.fill(model.config) });
+  return predictor.propagate({ start: await predictor.fill(model.config) });
+}
+
+/** A video that its first run prepares: the arena is then no larger than it needs. */
+function tracked(rt: Runtime, model: Sam2, image: RgbImage, count: number): Tracked {
+  const { width, height } = image;
+  const frames: FrameSource = { count: ENDLESS, width, height, read: () => image };
+  const predictor = new SteadyVideo(model, frames);
+  let masks: ReturnType<SteadyVideo["propagate"]> | undefined;
   let arena = 0;
   return {
-    count,
     work: submitted(async () => {
+      masks ??= await steadyMasks(predictor, model, count, width);
       await masks.next();
       arena ||= rt.arenaBytes;
     }),
     arena: () => arena,
     close: async () => {
-      await masks.return();
+      await masks?.return();
       const before = rt.counters.liveBytes;
       await predictor.close();
       return before - rt.counters.liveBytes;
@@ -130,11 +130,10 @@ export async function benchTracking(
   const model = new Sam2({ ...CONFIGURATIONS[config], imageSize: size });
   const weights = await FlatParameters.create(model);
   const image = picture(size);
-  const { encode, prompt } = imageWorks(model, image);
-  const videos: Tracked[] = [];
-  // In ascending order, so that the arena is no larger than a frame needs.
+  const { encode, prompt, free } = imageWorks(model, image);
+  // In ascending order: all use one arena, and it grows.
   const counts = objects.toSorted((a, b) => a - b);
-  for (const count of counts) videos.push(await tracked(rt, model, image, count));
+  const videos = counts.map((count) => tracked(rt, model, image, count));
   const peak = peakWorks(rt, await activeProfile());
   const works = [...peak.works, encode, prompt, ...videos.map(({ work }) => work)];
   const timed = await timeInRounds(works, { rounds, budgetMs: BUDGET_MS });
@@ -144,6 +143,7 @@ export async function benchTracking(
   for (const { arena, close } of videos) {
     memory.push({ weights: weights.values.size, arena: arena(), state: await close() });
   }
+  await free();
   peak.destroy();
   weights.destroy();
   if (rt.failure) throw rt.failure;

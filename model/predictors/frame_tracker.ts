@@ -201,7 +201,7 @@ export class FrameTracker {
     }
   }
 
-  /** What `compute` makes of batches, one after the other; where one fails, that of the others is let go. */
+  /** Computes batches one after the other. Where one fails, the results of the others are released. */
   private async ofBatches<T, R>(
     objects: readonly T[],
     compute: (batch: readonly T[]) => Promise<R[]>,
