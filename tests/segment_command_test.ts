@@ -290,6 +290,11 @@ Deno.test("segment ends in one sentence when something is wrong", () =>
         /^The mask .*small\.png has 3 x 3 pixels, but .* 24 x 20\.$/,
       ],
       [[path, "--mask", `${folder}/none.png`], /^Cannot read .*none\.png: it does not exist\.$/],
+      [[path, "--point", "1,1", "--out", ""], /^Option '--out <dir>' argument '' is invalid\./],
+      [
+        [path, "--point", "1,1", "--out", path],
+        /^Cannot make the folder .*: a file has that name\.$/,
+      ],
       [[path, "--point", "1,1", "--slice", "0"], /^--slice is for scans only\.$/],
       [[path, "--point", "1,1", "--size", "50"], /^Option '--size <px>' .* a multiple of 32/],
       [
@@ -307,7 +312,7 @@ Deno.test("segment ends in one sentence when something is wrong", () =>
       [[], /^Missing required argument 'input'; `deno task segment --help` lists the options\.$/],
     ];
     for (const [args, message] of cases) {
-      match(await failure(segmentWith([...args, ...base])), message, args.join(" "));
+      match(await failure(segmentWith([...base, ...args])), message, args.join(" "));
     }
     const lost = [path, "--size", "64", "--checkpoint", `${folder}/text.png`, "--point", "1,1"];
     match(
