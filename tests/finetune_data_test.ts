@@ -6,6 +6,7 @@ import { plainHeader, writeNifti } from "../train/data/nifti.ts";
 import { openNnunet } from "../train/data/nnunet.ts";
 import { Random } from "../train/data/random.ts";
 import { drawClip } from "../train/finetune/sampling.ts";
+import { pngFile } from "./png_files.ts";
 
 const png = (width: number, height: number, channels: 1 | 3, fill: (i: number) => number) =>
   encode({
@@ -47,6 +48,41 @@ Deno.test("openImageFolder() gives single images and videos in natural order", (
     equal((await video.read(0)).image.data[0], 9);
     const clip = await drawClip(new Random(1), [video], 0, { frames: 2, objects: 3 });
     deepEqual([clip.frames.length, clip.objects], [2, [7]]);
+  }));
+
+Deno.test("openImageFolder() takes grey levels and palette indices of any number of bits", () =>
+  inFolder(async (folder) => {
+    await write(`${folder}/images/a.png`, png(3, 2, 3, (i) => i));
+    const mask = `${folder}/masks/a.png`;
+    const labelsOf = async (file: Uint8Array) => {
+      await write(mask, file);
+      const { sequences: [single] } = await openImageFolder(folder);
+      return Array.from((await single.read(0)).labels);
+    };
+    const size = { width: 3, height: 2 };
+    const grey = { ...size, colour: 0 };
+    deepEqual(
+      await labelsOf(pngFile({ ...grey, depth: 1, rows: [[0b01000000], [0b10100000]] })),
+      [0, 1, 0, 1, 0, 1],
+    );
+    const deep = [[0, 7, 1, 44, 0, 0], [0, 0, 255, 255, 0, 1]];
+    deepEqual(await labelsOf(pngFile({ ...grey, depth: 16, rows: deep })), [
+      7,
+      300,
+      0,
+      0,
+      65535,
+      1,
+    ]);
+    const palette = [0, 0, 0, 9, 9, 9, 9, 9, 9, 1, 2, 3];
+    const few = { ...size, colour: 3, palette, depth: 2, rows: [[0b00011000], [0b11000000]] };
+    deepEqual(await labelsOf(pngFile(few)), [0, 1, 2, 3, 0, 0]);
+    await rejects(labelsOf(pngFile({ ...few, interlaced: true })), {
+      message: `${mask} is an interlaced PNG image of 2 bits: save it without interlacing.`,
+    });
+    await rejects(labelsOf(new TextEncoder().encode("text")), {
+      message: `${mask} is no PNG image.`,
+    });
   }));
 
 Deno.test("openImageFolder() says which mask is missing or does not fit", () =>
