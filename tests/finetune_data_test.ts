@@ -116,11 +116,18 @@ Deno.test("openNnunet() reads what dataset.json lists, or what is in imagesTr", 
     await writeScan(`${folder}/imagesTr/case_1_0000.nii.gz`, voxels((i) => i * 10), SHAPE);
     await writeScan(`${folder}/labelsTr/case_1.nii.gz`, label, SHAPE);
     await write(`${folder}/dataset.json`, JSON.stringify({ file_ending: ".nii.gz" }));
-    const listed = [{ image: "./imagesTr/case_1_0000.nii.gz", label: "./labelsTr/case_1.nii.gz" }];
+    await write(`${folder}/imagesTr/._case_1_0000.nii.gz`, "resources");
     const found = await openNnunet(folder);
-    await write(`${folder}/dataset.json`, JSON.stringify({ training: listed }));
-    const { sequences: listedOnes } = await openNnunet(folder);
-    for (const sequences of [found.sequences, listedOnes]) {
+    const listed = async (image: string) => {
+      const training = [{ image, label: "./labelsTr/case_1.nii.gz" }];
+      await write(`${folder}/dataset.json`, JSON.stringify({ training }));
+      return (await openNnunet(folder)).sequences;
+    };
+    const decathlon = await listed("./imagesTr/case_1_0000.nii.gz");
+    const withoutChannel = await listed("./imagesTr/case_1.nii.gz");
+    deepEqual(withoutChannel.map(({ name }) => name), ["case_1"]);
+    await rejects(listed("./imagesTr/case_2.nii.gz"), /case_2\.nii\.gz: it does not exist\.$/);
+    for (const sequences of [found.sequences, decathlon, withoutChannel]) {
       deepEqual(sequences.map(({ count }) => count), [2]);
       const { image, labels } = await sequences[0].read(1);
       deepEqual([image.width, image.height], [4, 3]);
