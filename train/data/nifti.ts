@@ -54,25 +54,32 @@ const TYPES = new Map<number, { bytes: number; view: (data: ArrayBuffer) => Elem
   [NIFTI1.TYPE_UINT64, { bytes: 8, view: (d) => new BigUint64Array(d) }],
 ]);
 
+/** How files of more than one volume are read. */
+export interface NiftiOptions {
+  /** Takes the first volume of a file that has several, instead of refusing it. */
+  readonly firstVolume?: boolean;
+}
+
 /**
  * Reads a .nii or .nii.gz file; intensities are scaled by scl_slope and scl_inter.
  *
  * @throws {DataError} if it is not NIfTI, damaged, has more than three dimensions, or an element
  * type that is not a real number.
  */
-export async function readNifti(path: string): Promise<NiftiVolume> {
-  return decodeNifti(path, await readBytes(path));
+export async function readNifti(path: string, options: NiftiOptions = {}): Promise<NiftiVolume> {
+  return decodeNifti(path, await readBytes(path), options);
 }
 
 /** `readNifti` for bytes at hand; `path` names them in errors and gives the volume's id. */
 export function decodeNifti(
   path: string,
   bytes: Uint8Array<ArrayBuffer>,
+  { firstVolume = false }: NiftiOptions = {},
 ): NiftiVolume {
   const plain = isGzip(bytes) ? gunzip(path, bytes) : bytes;
   const buffer = plain.buffer.slice(plain.byteOffset, plain.byteOffset + plain.byteLength);
   const header = parseHeader(path, buffer);
-  const dims = checkedDims(path, header);
+  const dims = checkedDims(path, header, firstVolume);
   const { image, replaced } = readVoxels(path, header, buffer, dims[0] * dims[1] * dims[2]);
   const id = volumeId(path);
   const shape: VolumeShape = [dims[2], dims[1], dims[0]];
@@ -102,13 +109,17 @@ function parseHeader(path: string, buffer: ArrayBuffer): Header {
   return header;
 }
 
-function checkedDims(path: string, header: Header): [number, number, number] {
+function checkedDims(
+  path: string,
+  header: Header,
+  firstVolume: boolean,
+): [number, number, number] {
   const rank = header.dims[0] ?? 0;
   const sizes = header.dims.slice(1, 1 + rank);
   if (rank < 1 || rank > 7 || sizes.some((n) => !Number.isInteger(n) || n < 1)) {
     throw new DataError(`${path} has a damaged NIfTI header: its sizes are [${sizes.join(", ")}].`);
   }
-  if (sizes.slice(3).some((n) => n > 1)) {
+  if (!firstVolume && sizes.slice(3).some((n) => n > 1)) {
     throw new DataError(
       `${path} has ${sizes.length} dimensions of sizes [${sizes.join(", ")}], but only volumes ` +
         `of three dimensions can be read: split it into one file a frame.`,

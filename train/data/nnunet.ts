@@ -173,7 +173,7 @@ class Scans {
 
 async function readScan(root: string, one: Case): Promise<Scan> {
   const [image, label] = [`${root}/${one.image}`, `${root}/${one.label}`];
-  const [scan, labels] = [await readNifti(image), await readNifti(label)];
+  const [scan, labels] = [await readNifti(image, { firstVolume: true }), await readNifti(label)];
   if (labels.shape.join() !== scan.shape.join()) {
     throw new DataError(
       `${label} has ${labels.shape.join(" x ")} voxels, but ${image} has ${
