@@ -7,6 +7,7 @@ import {
   strictEqual as equal,
 } from "node:assert/strict";
 import { saveWeights } from "../engine/checkpoint/mod.ts";
+import { stateDict } from "../engine/nn/mod.ts";
 import { FlatParameters } from "../engine/optim/mod.ts";
 import { CONFIGS, STABLE_SINGLE_MASK } from "../model/config.ts";
 import { boxOfMask, toXywh } from "../model/predictors/boxes.ts";
@@ -233,6 +234,25 @@ Deno.test("segment takes a checkpoint, whose model it tells from the keys", () =
       /model\.pt does not fit the model: \d+ missing .* of another shape/,
     );
     deepEqual((await indexOf(`${folder}/a`)).masks, a.masks, "earlier results stay");
+  }));
+
+Deno.test("segment --allow-partial says what a checkpoint lacks, and refuses one without any weight", () =>
+  withFolder(async (folder) => {
+    const path = await writePicture(`${folder}/picture.png`);
+    const [part, other] = [`${folder}/part.safetensors`, `${folder}/other.safetensors`];
+    const all = [...await stateDict(model)];
+    await writeSafetensors(part, all.filter(([key]) => key !== "no_mem_embed"));
+    await writeSafetensors(other, [["a", { shape: [1], data: Float32Array.of(1) }]]);
+    const args = [path, "--size", "64", "--model", "nano", "--point", "9,9", "--allow-partial"];
+    const out = ["--out", `${folder}/out`];
+    const { said } = await segmentWith([...args, ...out, "--checkpoint", part]);
+    const note = `${part}: 1 missing (no_mem_embed); what is missing stays random.`;
+    ok(said.includes(note), said);
+    deepEqual((await indexOf(`${folder}/out`)).notes, [note]);
+    equal(
+      await failure(segmentWith([...args, ...out, "--checkpoint", other])),
+      `${other} has none of the model's weights.`,
+    );
   }));
 
 Deno.test("segment explains where checkpoints are found when none is given", async () => {
