@@ -7,6 +7,7 @@ import {
 } from "node:assert/strict";
 import { saveWeights } from "../engine/checkpoint/mod.ts";
 import { initialise } from "../engine/nn/mod.ts";
+import { writeSafetensors } from "../engine/safetensors.ts";
 import { CONFIGS } from "../model/config.ts";
 import { Sam2 } from "../model/sam2/sam2.ts";
 import { SssModel } from "../model/sss/sss_model.ts";
@@ -49,6 +50,39 @@ Deno.test("runTraining() starts a new run from --checkpoint, and a continued one
       name: "UserError",
       message: "--resume goes on with the weights of the run; --checkpoint cannot go with it.",
     });
+  }));
+
+/** The keys by which SAM 2.0 T is told, in small types. */
+async function writeSam20(path: string): Promise<void> {
+  const shapes: [string, number[]][] = [
+    ["image_encoder.trunk.patch_embed.proj.weight", [96, 3, 7, 7]],
+    ["image_encoder.trunk.pos_embed", [1, 96, 7, 7]],
+    ["image_encoder.neck.convs.0.conv.weight", [256, 768, 1, 1]],
+  ];
+  for (let i = 0; i < 12; i++) shapes.push([`image_encoder.trunk.blocks.${i}.norm1.weight`, [1]]);
+  const tensors = shapes.map(([key, shape]) => {
+    return [key, { shape, data: new Uint8Array(shape.reduce((a, b) => a * b)) }] as const;
+  });
+  await writeSafetensors(path, tensors);
+}
+
+Deno.test("runTraining() takes the model of SAM 2.0 when --checkpoint is of that version", () =>
+  inFolder(async (folder) => {
+    const path = `${folder}/sam2_hiera_tiny.safetensors`;
+    await writeSam20(path);
+    const args = ["--data", `${folder}/data`, "--steps", "1", "--model", "t"];
+    const run = `${folder}/run`;
+    const versions: unknown[] = [];
+    const create: CreateTrainer = (options, data) => {
+      versions.push(options.samVersion);
+      return fake(options, data);
+    };
+    equal((await trainWith([...args, "--checkpoint", path, "--out", run], create)).code, 0);
+    equal((await trainWith(["--resume", run], create)).code, 0);
+    equal((await trainWith([...args, "--out", `${folder}/other`], create)).code, 0);
+    deepEqual(versions, ["2.0", "2.0", undefined]);
+    const lost = trainWith([...args, "--checkpoint", `${folder}/none.pt`], create);
+    await rejects(lost, { name: "UserError", message: /none\.pt: there is no such file\.$/ });
   }));
 
 Deno.test("startFrom() gives SAM-2's weights, and says when they are of another model", () =>
