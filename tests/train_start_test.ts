@@ -7,7 +7,6 @@ import {
 } from "node:assert/strict";
 import { saveWeights } from "../engine/checkpoint/mod.ts";
 import { initialise } from "../engine/nn/mod.ts";
-import { writeSafetensors } from "../engine/safetensors.ts";
 import { CONFIGS } from "../model/config.ts";
 import { Sam2 } from "../model/sam2/sam2.ts";
 import { SssModel } from "../model/sss/sss_model.ts";
@@ -17,6 +16,7 @@ import { defaults } from "../train/run/options.ts";
 import type { CreateTrainer } from "../train/run/train_run.ts";
 import { Trainer } from "../train/trainer.ts";
 import { fake, inFolder, trainWith } from "./run_commands.ts";
+import { writeSam20 } from "./sam20_file.ts";
 
 async function writeWeights(path: string): Promise<Sam2> {
   const model = new Sam2(CONFIGS.nano);
@@ -51,20 +51,6 @@ Deno.test("runTraining() starts a new run from --checkpoint, and a continued one
       message: "--resume goes on with the weights of the run; --checkpoint cannot go with it.",
     });
   }));
-
-/** The keys by which SAM 2.0 T is told, in small types. */
-async function writeSam20(path: string): Promise<void> {
-  const shapes: [string, number[]][] = [
-    ["image_encoder.trunk.patch_embed.proj.weight", [96, 3, 7, 7]],
-    ["image_encoder.trunk.pos_embed", [1, 96, 7, 7]],
-    ["image_encoder.neck.convs.0.conv.weight", [256, 768, 1, 1]],
-  ];
-  for (let i = 0; i < 12; i++) shapes.push([`image_encoder.trunk.blocks.${i}.norm1.weight`, [1]]);
-  const tensors = shapes.map(([key, shape]) => {
-    return [key, { shape, data: new Uint8Array(shape.reduce((a, b) => a * b)) }] as const;
-  });
-  await writeSafetensors(path, tensors);
-}
 
 Deno.test("runTraining() takes the model of SAM 2.0 when --checkpoint is of that version", () =>
   inFolder(async (folder) => {
