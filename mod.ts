@@ -25,6 +25,7 @@ export {
   type NiftiHeader,
   type NiftiOptions,
   type NiftiVolume,
+  plainHeader,
   readNifti,
   writeNifti,
 } from "./train/data/nifti.ts";

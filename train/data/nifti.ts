@@ -220,8 +220,8 @@ function spacingOf({ pixDims, units }: NiftiHeader): Spacing | undefined {
 // ---- writing -----------------------------------------------------------------------------------
 
 /**
- * The header of a volume whose file says nothing of its place: voxel axes along the world's, from the
- * origin.
+ * The header of a volume of which nothing says where it lies, such as a stack of images: voxel axes
+ * along the world's, from the origin.
  */
 export function plainHeader(
   { shape: [S, H, W], spacing }: Pick<Volume, "shape" | "spacing">,
@@ -248,6 +248,25 @@ export function plainHeader(
  * appears under its name only when it is complete.
  *
  * @throws {DataError} if the sizes disagree, or the file cannot be named so or written.
+ *
+ * @example A scan segmented from a box on its middle slice
+ * ```ts
+ * import { CONFIGS, FlatParameters, Sam2, VolumePredictor } from "sam2";
+ * import { plainHeader, readNifti, writeNifti } from "sam2";
+ *
+ * const folder = await Deno.makeTempDir();
+ * const header = plainHeader({ shape: [5, 32, 32], spacing: [8, 1.5, 1.5] });
+ * await writeNifti(`${folder}/scan.nii.gz`, new Uint8Array(5 * 32 * 32), header);
+ *
+ * const scan = await readNifti(`${folder}/scan.nii.gz`);
+ * const model = new Sam2({ ...CONFIGS.nano, imageSize: 64 });
+ * await FlatParameters.create(model); // random weights; loadWeights() puts others in their place
+ * const predictor = new VolumePredictor(model, { data: scan.image, shape: scan.shape });
+ * await predictor.addPointsOrBox(2, 1, { box: [8, 8, 20, 24] });
+ * const { labels } = await predictor.segment();
+ * await predictor.close();
+ * await writeNifti(`${folder}/labels.nii.gz`, labels, scan.header); // where the scan lies
+ * ```
  */
 export async function writeNifti(
   path: string,
