@@ -21,7 +21,14 @@ export * from "./engine/nn/mod.ts";
 export * from "./engine/optim/mod.ts";
 export * from "./model/mod.ts";
 export { type DecodedImage, decodeImage, readImage, readMask } from "./train/images/decode.ts";
-export { type NiftiHeader, type NiftiVolume, readNifti, writeNifti } from "./train/data/nifti.ts";
+export {
+  type NiftiHeader,
+  type NiftiOptions,
+  type NiftiVolume,
+  plainHeader,
+  readNifti,
+  writeNifti,
+} from "./train/data/nifti.ts";
 export type { Spacing, Volume, VolumeShape } from "./train/data/dataset.ts";
 export { folderFrames } from "./train/frames/folder.ts";
 export type { NamedFrames } from "./train/frames/named_frames.ts";

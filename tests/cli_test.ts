@@ -1,5 +1,5 @@
 import { deepStrictEqual as deepEqual, strictEqual as equal, throws } from "node:assert/strict";
-import { cli, decimal, parseOptions, wholeNumber } from "../train/commands/cli.ts";
+import { cli, decimal, folderPath, parseOptions, wholeNumber } from "../train/commands/cli.ts";
 
 interface Flags {
   epochs: number;
@@ -10,7 +10,8 @@ interface Flags {
 const program = () =>
   cli("train", "Trains.")
     .option("--epochs <n>", "rounds", wholeNumber(1), 3)
-    .option("--rate <x>", "learning rate", decimal(0, 1));
+    .option("--rate <x>", "learning rate", decimal(0, 1))
+    .option("--out <dir>", "folder", folderPath);
 
 const message = (args: string[]) => {
   try {
@@ -45,6 +46,7 @@ Deno.test("parseOptions() throws one sentence when a value is missing or wrong",
     "Option '--rate <x>' argument '2' is invalid. It must be a number from 0 to 1; " +
       "`deno task train --help` lists the options.",
   );
+  equal(message(["--out", " "])?.includes("argument ' ' is invalid. It must not be empty;"), true);
 });
 
 Deno.test("parseOptions() throws when there is an argument that no command takes", () => {

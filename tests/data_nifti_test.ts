@@ -5,7 +5,7 @@ import {
   strictEqual as equal,
 } from "node:assert/strict";
 import { gzipSync } from "node:zlib";
-import { readNifti, writeNifti } from "../train/data/nifti.ts";
+import { decodeNifti, readNifti, writeNifti } from "../train/data/nifti.ts";
 import { readVolume } from "../train/data/read_volume.ts";
 import { hdf5Bytes, withFolder } from "./data_files.ts";
 
@@ -182,7 +182,10 @@ Deno.test("writeNifti() refuses labels or names when they do not fit", async () 
 Deno.test("readVolume() says what is wrong when a NIfTI file is damaged", async () => {
   const good = niftiFile(COUNT);
   const zipped = new Uint8Array(gzipSync(good));
-  await refuses(niftiFile(COUNT, { dims: [4, 3, 1, 2] }), /4 dimensions .*\[4, 3, 1, 2\]/);
+  const four = niftiFile(COUNT, { dims: [4, 3, 1, 2] });
+  await refuses(four, /4 dimensions .*\[4, 3, 1, 2\]/);
+  const first = decodeNifti("four.nii", four, { firstVolume: true });
+  deepEqual([first.shape, [...first.image]], [[1, 3, 4], COUNT.slice(0, 12)]);
   await refuses(
     niftiFile(COUNT, { dims: [4, 0, 2] }),
     /damaged NIfTI header: its sizes are \[4, 0, 2\]/,

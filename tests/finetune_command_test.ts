@@ -13,7 +13,9 @@ import { plainHeader, writeNifti } from "../train/data/nifti.ts";
 import { publishedWeights, trainedSize } from "../train/run/published_weights.ts";
 import { parseTuneFlags } from "../train/finetune/options.ts";
 import { runTuning } from "../train/finetune/run.ts";
+import { startModel } from "../train/finetune/start.ts";
 import { recorder } from "./run_commands.ts";
+import { writeSam20 } from "./sam20_file.ts";
 
 const SHAPE = [3, 32, 32] as const;
 
@@ -71,6 +73,23 @@ Deno.test("runTuning() tunes memory over frames, keeps frozen parts, and goes on
     });
   } finally {
     await Deno.remove(folder, { recursive: true });
+  }
+});
+
+Deno.test("startModel() tells the version from the checkpoint where --model names the rest", async () => {
+  const path = await Deno.makeTempFile({ suffix: ".safetensors" });
+  try {
+    await writeSam20(path);
+    // The file has 15 of the 468 keys of SAM 2.0; 2.1 has 471.
+    for (const model of [undefined, "sam2.1_hiera_t"] as const) {
+      await rejects(startModel({ checkpoint: path }, model ? { model } : {}), /: 453 missing /);
+    }
+    await rejects(
+      startModel({ checkpoint: path }, { model: "nano" }),
+      / unexpected .* of another /,
+    );
+  } finally {
+    await Deno.remove(path);
   }
 });
 

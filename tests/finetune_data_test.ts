@@ -6,6 +6,7 @@ import { plainHeader, writeNifti } from "../train/data/nifti.ts";
 import { openNnunet } from "../train/data/nnunet.ts";
 import { Random } from "../train/data/random.ts";
 import { drawClip } from "../train/finetune/sampling.ts";
+import { pngFile } from "./png_files.ts";
 
 const png = (width: number, height: number, channels: 1 | 3, fill: (i: number) => number) =>
   encode({
@@ -49,6 +50,41 @@ Deno.test("openImageFolder() gives single images and videos in natural order", (
     deepEqual([clip.frames.length, clip.objects], [2, [7]]);
   }));
 
+Deno.test("openImageFolder() takes grey levels and palette indices of any number of bits", () =>
+  inFolder(async (folder) => {
+    await write(`${folder}/images/a.png`, png(3, 2, 3, (i) => i));
+    const mask = `${folder}/masks/a.png`;
+    const labelsOf = async (file: Uint8Array) => {
+      await write(mask, file);
+      const { sequences: [single] } = await openImageFolder(folder);
+      return Array.from((await single.read(0)).labels);
+    };
+    const size = { width: 3, height: 2 };
+    const grey = { ...size, colour: 0 };
+    deepEqual(
+      await labelsOf(pngFile({ ...grey, depth: 1, rows: [[0b01000000], [0b10100000]] })),
+      [0, 1, 0, 1, 0, 1],
+    );
+    const deep = [[0, 7, 1, 44, 0, 0], [0, 0, 255, 255, 0, 1]];
+    deepEqual(await labelsOf(pngFile({ ...grey, depth: 16, rows: deep })), [
+      7,
+      300,
+      0,
+      0,
+      65535,
+      1,
+    ]);
+    const palette = [0, 0, 0, 9, 9, 9, 9, 9, 9, 1, 2, 3];
+    const few = { ...size, colour: 3, palette, depth: 2, rows: [[0b00011000], [0b11000000]] };
+    deepEqual(await labelsOf(pngFile(few)), [0, 1, 2, 3, 0, 0]);
+    await rejects(labelsOf(pngFile({ ...few, interlaced: true })), {
+      message: `${mask} is an interlaced PNG image of 2 bits: save it without interlacing.`,
+    });
+    await rejects(labelsOf(new TextEncoder().encode("text")), {
+      message: `${mask} is no PNG image.`,
+    });
+  }));
+
 Deno.test("openImageFolder() says which mask is missing or does not fit", () =>
   inFolder(async (folder) => {
     await write(`${folder}/images/a.png`, png(4, 3, 3, () => 0));
@@ -80,11 +116,18 @@ Deno.test("openNnunet() reads what dataset.json lists, or what is in imagesTr", 
     await writeScan(`${folder}/imagesTr/case_1_0000.nii.gz`, voxels((i) => i * 10), SHAPE);
     await writeScan(`${folder}/labelsTr/case_1.nii.gz`, label, SHAPE);
     await write(`${folder}/dataset.json`, JSON.stringify({ file_ending: ".nii.gz" }));
-    const listed = [{ image: "./imagesTr/case_1_0000.nii.gz", label: "./labelsTr/case_1.nii.gz" }];
+    await write(`${folder}/imagesTr/._case_1_0000.nii.gz`, "resources");
     const found = await openNnunet(folder);
-    await write(`${folder}/dataset.json`, JSON.stringify({ training: listed }));
-    const { sequences: listedOnes } = await openNnunet(folder);
-    for (const sequences of [found.sequences, listedOnes]) {
+    const listed = async (image: string) => {
+      const training = [{ image, label: "./labelsTr/case_1.nii.gz" }];
+      await write(`${folder}/dataset.json`, JSON.stringify({ training }));
+      return (await openNnunet(folder)).sequences;
+    };
+    const decathlon = await listed("./imagesTr/case_1_0000.nii.gz");
+    const withoutChannel = await listed("./imagesTr/case_1.nii.gz");
+    deepEqual(withoutChannel.map(({ name }) => name), ["case_1"]);
+    await rejects(listed("./imagesTr/case_2.nii.gz"), /case_2\.nii\.gz: it does not exist\.$/);
+    for (const sequences of [found.sequences, decathlon, withoutChannel]) {
       deepEqual(sequences.map(({ count }) => count), [2]);
       const { image, labels } = await sequences[0].read(1);
       deepEqual([image.width, image.height], [4, 3]);

@@ -84,6 +84,23 @@ async function singles() {
   return reports;
 }
 
+Deno.test("Tuner makes clips as long as their own sequences, and alike within a step", async () => {
+  const single = { ...sequence, id: "single", name: "single", count: 1 };
+  const imagesOf = async (batch: number, steps: number) => {
+    const model = nano(OPTIONS.size);
+    await initialise(model, 2);
+    const options = { ...OPTIONS, batch, learningRate: 0 };
+    const tuner = await Tuner.create(model, options, [single, sequence]);
+    const images: number[] = [];
+    for (let i = 0; i < steps; i++) images.push((await tuner.step()).images);
+    tuner.destroy();
+    return images;
+  };
+  // An epoch begins a clip at each of the three frames.
+  deepEqual((await imagesOf(1, 3)).sort(), [1, 2, 2]);
+  deepEqual(await imagesOf(3, 1), [3]);
+});
+
 Deno.test("useCheckpointing() takes 0.6 of the memory of a clip", async () => {
   const profile = await activeProfile();
   const size = 128;

@@ -166,6 +166,14 @@ fake(
       name: "NoFfmpegError",
       message: /videos are read by ffmpeg, but .*absent is not installed: install it/,
     });
+    await rejects(videoFrames(path, { ffmpeg: folder }), { name: "NoFfmpegError" });
+    const advising = `${folder}/advising`;
+    const lines = "echo 'No streams.' >&2\necho 'To ignore this, add a mark.' >&2\nexit 1\n";
+    await Deno.writeTextFile(advising, `#!/bin/sh\n${lines}`);
+    await Deno.chmod(advising, 0o755);
+    await rejects(videoFrames(path, { ffmpeg: advising }), {
+      message: `ffmpeg finds no video in ${path}: No streams.`,
+    });
   },
 );
 
@@ -173,6 +181,7 @@ fake("writeVideo() writes complete files only", async (folder, ffmpeg) => {
   const path = `${folder}/out.mp4`;
   equal(await hasFfmpeg(ffmpeg), true);
   equal(await hasFfmpeg(`${folder}/absent`), false);
+  equal(await hasFfmpeg(folder), false, "a folder is no program");
   async function* pictures(count: number) {
     for (let i = 0; i < count; i++) yield blank(3, 2, [i, i, i]);
     await Promise.resolve();

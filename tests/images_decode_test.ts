@@ -156,6 +156,9 @@ Deno.test("readMask() takes what is neither black nor transparent", () =>
       pngFile({ width: 2, height: 1, depth: 16, colour: 0, rows: [[0, 0, 0, 0]] }),
     );
     await rejects(readMask(path), { message: `The mask ${path} is empty: all of it is black.` });
+    const faint = { width: 3, height: 1, depth: 16, colour: 0, rows: [[0, 0, 0, 1, 2, 0]] };
+    await Deno.writeFile(path, pngFile(faint));
+    deepEqual((await readMask(path)).data, Uint8Array.of(0, 1, 1), "16 bits count whole");
     await Deno.writeFile(path, GREY.file);
     await rejects(readMask(path), /is no PNG image, as masks are/);
     await rejects(readImage(`${folder}/none.png`), {

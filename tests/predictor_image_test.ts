@@ -92,12 +92,23 @@ Deno.test("ImagePredictor refuses unusable images and prompts in one sentence", 
   await rejects(predictor.setImages([]), /no image to encode/);
   const short = { data: new Uint8Array(5), width: 2, height: 2 };
   await rejects(predictor.setImage(short), /5 bytes; 2 x 2 RGB pixels need 12/);
+  for (const [width, height] of [[0, 0], [2.5, 2], [-1, -5]]) {
+    const odd = { ...short, width, height };
+    await rejects(predictor.setImage(odd), { message: /^An image cannot have .* pixels\.$/ });
+  }
   throws(() => predictor.features, /Set an image/);
   await predictor.setImage(picture(0));
   await rejects(predictor.predict([]), /no object to predict/);
   await rejects(predictor.predict([{}]), /needs points, a box or/);
   await rejects(predictor.predict([{ points: [[1, NaN]], labels: [1] }]), /1, NaN are not finite/);
   await rejects(predictor.predict([CLICK, {}]), /same number of points/);
+  for (const label of [4, 0.5, NaN]) {
+    const prompt = { points: [[1, 1]] as const, labels: [label] };
+    await rejects(
+      predictor.predict([prompt]),
+      new RegExp(`^UserError: Point labels .* not ${label}`),
+    );
+  }
   const maskLogits = new Float32Array(5);
   await rejects(predictor.predict([{ ...CLICK, maskLogits }]), /8 x 8 each/);
   await predictor.reset();

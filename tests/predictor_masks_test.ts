@@ -1,4 +1,10 @@
-import { deepStrictEqual as deepEqual, ok, strictEqual as equal, throws } from "node:assert/strict";
+import {
+  deepStrictEqual as deepEqual,
+  ok,
+  rejects,
+  strictEqual as equal,
+  throws,
+} from "node:assert/strict";
 import { tensor } from "../engine/mod.ts";
 import {
   boxIou,
@@ -140,4 +146,15 @@ Deno.test("AutomaticMaskGenerator refuses options that exclude each other or mak
   throws(make({ pointsPerBatch: 1.5 }), /pointsPerBatch is 1.5/);
   throws(make({ cropNLayers: 1, pointGrids: [[[0.5, 0.5]]] }), /2 crop layers needs points/);
   throws(make({ pointsPerSide: 3, cropNLayers: 1, cropNPointsDownscaleFactor: 4 }), /needs points/);
+  throws(make({ cropNPointsDownscaleFactor: 0 }), /is 0; it must be a number from 1 on\.$/);
+  throws(make({ cropOverlapRatio: 1.5 }), /is 1.5; it must be a number from 0 to 1\.$/);
+  throws(make({ predIouThresh: NaN }), /predIouThresh is NaN; it must be a number\.$/);
+});
+
+Deno.test("AutomaticMaskGenerator refuses crop layers that leave a small image no pixels", async () => {
+  const generator = new AutomaticMaskGenerator(model, { pointsPerSide: 1, cropNLayers: 2 });
+  await rejects(generator.generate(picture(0, 2, 3)), {
+    name: "UserError",
+    message: "The image has 2 x 3 pixels, too few for crop layer 2.",
+  });
 });

@@ -7,6 +7,7 @@ import {
   strictEqual as equal,
 } from "node:assert/strict";
 import { saveWeights } from "../engine/checkpoint/mod.ts";
+import { stateDict } from "../engine/nn/mod.ts";
 import { FlatParameters } from "../engine/optim/mod.ts";
 import { CONFIGS, STABLE_SINGLE_MASK } from "../model/config.ts";
 import { boxOfMask, toXywh } from "../model/predictors/boxes.ts";
@@ -235,6 +236,25 @@ Deno.test("segment takes a checkpoint, whose model it tells from the keys", () =
     deepEqual((await indexOf(`${folder}/a`)).masks, a.masks, "earlier results stay");
   }));
 
+Deno.test("segment --allow-partial says what a checkpoint lacks, and refuses one without any weight", () =>
+  withFolder(async (folder) => {
+    const path = await writePicture(`${folder}/picture.png`);
+    const [part, other] = [`${folder}/part.safetensors`, `${folder}/other.safetensors`];
+    const all = [...await stateDict(model)];
+    await writeSafetensors(part, all.filter(([key]) => key !== "no_mem_embed"));
+    await writeSafetensors(other, [["a", { shape: [1], data: Float32Array.of(1) }]]);
+    const args = [path, "--size", "64", "--model", "nano", "--point", "9,9", "--allow-partial"];
+    const out = ["--out", `${folder}/out`];
+    const { said } = await segmentWith([...args, ...out, "--checkpoint", part]);
+    const note = `${part}: 1 missing (no_mem_embed); what is missing stays random.`;
+    ok(said.includes(note), said);
+    deepEqual((await indexOf(`${folder}/out`)).notes, [note]);
+    equal(
+      await failure(segmentWith([...args, ...out, "--checkpoint", other])),
+      `${other} has none of the model's weights.`,
+    );
+  }));
+
 Deno.test("segment explains where checkpoints are found when none is given", async () => {
   const message = await run(["picture.png", "--point", "1,1", "--out", "out"]).catch((e) =>
     e.message
@@ -290,6 +310,11 @@ Deno.test("segment ends in one sentence when something is wrong", () =>
         /^The mask .*small\.png has 3 x 3 pixels, but .* 24 x 20\.$/,
       ],
       [[path, "--mask", `${folder}/none.png`], /^Cannot read .*none\.png: it does not exist\.$/],
+      [[path, "--point", "1,1", "--out", ""], /^Option '--out <dir>' argument '' is invalid\./],
+      [
+        [path, "--point", "1,1", "--out", path],
+        /^Cannot make the folder .*: a file has that name\.$/,
+      ],
       [[path, "--point", "1,1", "--slice", "0"], /^--slice is for scans only\.$/],
       [[path, "--point", "1,1", "--size", "50"], /^Option '--size <px>' .* a multiple of 32/],
       [
@@ -307,7 +332,7 @@ Deno.test("segment ends in one sentence when something is wrong", () =>
       [[], /^Missing required argument 'input'; `deno task segment --help` lists the options\.$/],
     ];
     for (const [args, message] of cases) {
-      match(await failure(segmentWith([...args, ...base])), message, args.join(" "));
+      match(await failure(segmentWith([...base, ...args])), message, args.join(" "));
     }
     const lost = [path, "--size", "64", "--checkpoint", `${folder}/text.png`, "--point", "1,1"];
     match(

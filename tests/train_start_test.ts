@@ -16,6 +16,7 @@ import { defaults } from "../train/run/options.ts";
 import type { CreateTrainer } from "../train/run/train_run.ts";
 import { Trainer } from "../train/trainer.ts";
 import { fake, inFolder, trainWith } from "./run_commands.ts";
+import { writeSam20 } from "./sam20_file.ts";
 
 async function writeWeights(path: string): Promise<Sam2> {
   const model = new Sam2(CONFIGS.nano);
@@ -49,6 +50,25 @@ Deno.test("runTraining() starts a new run from --checkpoint, and a continued one
       name: "UserError",
       message: "--resume goes on with the weights of the run; --checkpoint cannot go with it.",
     });
+  }));
+
+Deno.test("runTraining() takes the model of SAM 2.0 when --checkpoint is of that version", () =>
+  inFolder(async (folder) => {
+    const path = `${folder}/sam2_hiera_tiny.safetensors`;
+    await writeSam20(path);
+    const args = ["--data", `${folder}/data`, "--steps", "1", "--model", "t"];
+    const run = `${folder}/run`;
+    const versions: unknown[] = [];
+    const create: CreateTrainer = (options, data) => {
+      versions.push(options.samVersion);
+      return fake(options, data);
+    };
+    equal((await trainWith([...args, "--checkpoint", path, "--out", run], create)).code, 0);
+    equal((await trainWith(["--resume", run], create)).code, 0);
+    equal((await trainWith([...args, "--out", `${folder}/other`], create)).code, 0);
+    deepEqual(versions, ["2.0", "2.0", undefined]);
+    const lost = trainWith([...args, "--checkpoint", `${folder}/none.pt`], create);
+    await rejects(lost, { name: "UserError", message: /none\.pt: there is no such file\.$/ });
   }));
 
 Deno.test("startFrom() gives SAM-2's weights, and says when they are of another model", () =>

@@ -38,6 +38,8 @@ export type Method = "sss" | "supervised" | "fixmatch";
 export interface TrainOptions {
   readonly method: Method;
   readonly model: "nano" | "t" | "s" | "b+" | "l";
+  /** Version of SAM 2 that the model is of, 2.1 where left out. */
+  readonly samVersion?: "2.0";
   /** Side of the model's input in pixels, a multiple of 32. */
   readonly size: number;
   readonly seed: number;
@@ -94,8 +96,9 @@ const FINAL_RATE = 0.05;
 /** Steps, as a share of the run, over which the teacher averages at most: short runs need a short memory. */
 const AVERAGED_SHARE = 0.05;
 
-function modelConfig({ model, size }: TrainOptions): Sam2Config {
-  const base: Sam2Config = model === "nano" ? CONFIGS.nano : CONFIGS[`sam2.1_hiera_${model}`];
+function modelConfig({ model, samVersion, size }: TrainOptions): Sam2Config {
+  const family = samVersion === "2.0" ? "sam2" : "sam2.1";
+  const base: Sam2Config = model === "nano" ? CONFIGS.nano : CONFIGS[`${family}_hiera_${model}`];
   return { ...base, imageSize: size };
 }
 

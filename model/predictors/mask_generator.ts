@@ -8,6 +8,7 @@ import {
   type Tensor,
   tensor,
 } from "../../engine/mod.ts";
+import { UserError } from "../../engine/errors.ts";
 import { ImagePredictor, promptLogits } from "../sam2/image_predictor.ts";
 import type { Point } from "../sam2/image_prompts.ts";
 import type { RgbImage } from "../sam2/image_transform.ts";
@@ -103,10 +104,20 @@ export class AutomaticMaskGenerator {
     return this.options.grids;
   }
 
-  /** The masks of an image; none where nothing passes the filters. */
+  /**
+   * The masks of an image; none where nothing passes the filters.
+   *
+   * @throws {UserError} where the data do not fit the image's size, or crops of it would be empty.
+   */
   async generate(image: RgbImage, { onBatch }: GenerateOptions = {}): Promise<MaskRecord[]> {
     const { cropNLayers, cropOverlapRatio, cropNmsThresh } = this.options;
     const crops = cropBoxes(image.height, image.width, cropNLayers, cropOverlapRatio);
+    const empty = crops.find(({ box: [x0, y0, x1, y1] }) => x1 <= x0 || y1 <= y0);
+    if (empty) {
+      throw new UserError(
+        `The image has ${image.width} x ${image.height} pixels, too few for crop layer ${empty.layer}.`,
+      );
+    }
     let found: Candidate[] = [];
     for (const crop of crops) found.push(...await this.processCrop(image, crop, onBatch));
     if (crops.length > 1) {

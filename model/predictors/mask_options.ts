@@ -85,6 +85,24 @@ export interface ResolvedMaskOptions
 
 const POINTS_PER_SIDE = 32;
 
+/** Bounds of the options that may be any numbers in between. */
+const RANGES = {
+  predIouThresh: [-Infinity, Infinity],
+  stabilityScoreThresh: [-Infinity, Infinity],
+  stabilityScoreOffset: [0, Infinity],
+  maskThreshold: [-Infinity, Infinity],
+  boxNmsThresh: [-Infinity, Infinity],
+  cropNmsThresh: [-Infinity, Infinity],
+  cropOverlapRatio: [0, 1],
+  cropNPointsDownscaleFactor: [1, Infinity],
+  minMaskRegionArea: [0, Infinity],
+} as const;
+
+function within(least: number, most: number): string {
+  if (least === -Infinity) return "";
+  return most === Infinity ? ` from ${least} on` : ` from ${least} to ${most}`;
+}
+
 /** Fills in the defaults. @throws {UserError} for options that exclude each other or make no sense. */
 export function resolveMaskOptions(options: AutomaticMaskOptions): ResolvedMaskOptions {
   const { pointsPerSide, pointGrids, ...rest } = options;
@@ -118,6 +136,11 @@ export function resolveMaskOptions(options: AutomaticMaskOptions): ResolvedMaskO
     if (!Number.isInteger(value) || value < least) {
       throw new UserError(`${name} is ${value}; it must be a whole number from ${least} on.`);
     }
+  }
+  for (const [name, [least, most]] of Object.entries(RANGES)) {
+    const value = resolved[name as keyof typeof RANGES];
+    if (value >= least && value <= most) continue;
+    throw new UserError(`${name} is ${value}; it must be a number${within(least, most)}.`);
   }
   const grids = pointGrids ??
     layerGrids(pointsPerSide ?? POINTS_PER_SIDE, cropNLayers, cropNPointsDownscaleFactor);

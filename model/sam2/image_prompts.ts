@@ -5,6 +5,9 @@ import { UserError } from "../../engine/errors.ts";
 /** Labels of the two corners of a box among points. */
 const [TOP_LEFT, BOTTOM_RIGHT] = [2, 3];
 
+/** Labels that the prompt encoder has a meaning for. */
+const LABELS = [-1, 0, 1, TOP_LEFT, BOTTOM_RIGHT];
+
 /** (x, y) in pixels of the image. */
 export type Point = readonly [x: number, y: number];
 
@@ -12,7 +15,10 @@ export type Point = readonly [x: number, y: number];
 export interface ObjectPrompt {
   /** Clicks on and off the object. */
   readonly points?: readonly Point[];
-  /** One per point: 1 on the object, 0 off it. */
+  /**
+   * One per point: 1 on the object, 0 off it, 2 and 3 at the first and the second corner of a box, -1
+   * for a point that only fills a list up to the length of the others.
+   */
   readonly labels?: readonly number[];
   /** (x0, y0, x1, y1) in pixels of the image; its corners come before all points. */
   readonly box?: readonly [x0: number, y0: number, x1: number, y1: number];
@@ -52,6 +58,13 @@ function promptPoints({ points = [], labels = [], box }: ObjectPrompt): Labelled
   if (points.length !== labels.length) {
     throw new UserError(`There are ${points.length} points but ${labels.length} labels.`);
   }
+  const unknown = labels.find((label) => !LABELS.includes(label));
+  if (unknown !== undefined) {
+    throw new UserError(
+      `Point labels are 1 (on the object), 0 (off it), 2 and 3 (corners of a box) or -1 (no point), ` +
+        `not ${unknown}.`,
+    );
+  }
   const corners: LabelledPoint[] = box
     ? [
       { at: [box[0], box[1]], label: TOP_LEFT },
@@ -80,7 +93,7 @@ function maskTensor(prompts: readonly ObjectPrompt[], side: number): Tensor | un
  * Prompts of N objects as tensors: boxes become two points before the others, coordinates become pixels
  * of the model input.
  *
- * @throws {UserError} for no prompts, empty ones, and ones that differ in kind.
+ * @throws {UserError} for no prompts, empty ones, unknown labels, and prompts that differ in kind.
  */
 export function promptTensors(
   prompts: readonly ObjectPrompt[],

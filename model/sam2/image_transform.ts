@@ -20,10 +20,13 @@ export interface RgbImage {
  * Resizes an image to R x R (bilinear, antialiased) and normalises its channels: [1, 3, R, R]. The
  * aspect ratio is not kept, as the model was trained.
  *
- * @throws {UserError} where the data do not fit the size.
+ * @throws {UserError} where the image is empty, or its data do not fit its size.
  */
 export function transformImage({ data, width, height }: RgbImage, imageSize: number): Tensor {
-  if (data.length === 0 || data.length !== width * height * 3) {
+  if (![width, height].every((side) => Number.isInteger(side) && side > 0)) {
+    throw new UserError(`An image cannot have ${width} x ${height} pixels.`);
+  }
+  if (data.length !== width * height * 3) {
     throw new UserError(
       `The image has ${data.length} bytes; ${width} x ${height} RGB pixels need ${
         width * height * 3

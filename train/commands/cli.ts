@@ -56,6 +56,12 @@ export function wholeNumber(min = 0, max: number = Number.MAX_SAFE_INTEGER) {
   };
 }
 
+/** Parser of a folder's path: an empty one would lead to the folder of the process, or to the root. */
+export function folderPath(text: string): string {
+  if (text.trim() === "") throw new InvalidArgumentError("It must not be empty.");
+  return text;
+}
+
 /** Parser of a finite number within a closed range. */
 export function decimal(min = -Infinity, max = Infinity) {
   return (text: string): number => {

@@ -1,8 +1,7 @@
 /** Folders of images with masks of the objects in them. */
-import { decode, type DecodedPng } from "fast-png";
-import { readImage } from "../images/decode.ts";
+import { readImage, readLevels } from "../images/decode.ts";
 import { DataError, ioReason } from "./errors.ts";
-import { fingerprintOf, readBytes } from "./files.ts";
+import { fingerprintOf } from "./files.ts";
 import type { SegmentedData, SegmentedFrame, SegmentedSequence } from "./sequence.ts";
 
 const IMAGE = /\.(png|jpe?g)$/i;
@@ -102,27 +101,15 @@ async function readPair(root: string, pair: Pair): Promise<SegmentedFrame> {
 }
 
 async function readLabels(path: string) {
-  const png = decodeLabels(path, await readBytes(path));
-  const { width, height, data, channels, depth } = png;
-  if (depth < 8) {
-    throw new DataError(`${path} has ${depth} bits a pixel; masks have 8 or 16.`);
-  }
+  const { width, height, channels, levels } = await readLevels(path);
   const labels = new Uint16Array(width * height);
   for (let i = 0; i < labels.length; i++) {
     const at = i * channels;
     // Colours would have to be matched between frames; grey levels and palettes are exact.
-    if (channels > 2 && (data[at] !== data[at + 1] || data[at] !== data[at + 2])) {
+    if (channels > 2 && (levels[at] !== levels[at + 1] || levels[at] !== levels[at + 2])) {
       throw new DataError(`${path} is in colours; the grey level or palette index is the object.`);
     }
-    labels[i] = data[at];
+    labels[i] = levels[at];
   }
   return { width, height, labels };
-}
-
-function decodeLabels(path: string, bytes: Uint8Array): DecodedPng {
-  try {
-    return decode(bytes);
-  } catch (error) {
-    throw new DataError(`${path} is no readable PNG image: ${(error as Error).message}.`);
-  }
 }

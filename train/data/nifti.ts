@@ -54,25 +54,32 @@ const TYPES = new Map<number, { bytes: number; view: (data: ArrayBuffer) => Elem
   [NIFTI1.TYPE_UINT64, { bytes: 8, view: (d) => new BigUint64Array(d) }],
 ]);
 
+/** How files of more than one volume are read. */
+export interface NiftiOptions {
+  /** Takes the first volume of a file that has several, instead of refusing it. */
+  readonly firstVolume?: boolean;
+}
+
 /**
  * Reads a .nii or .nii.gz file; intensities are scaled by scl_slope and scl_inter.
  *
  * @throws {DataError} if it is not NIfTI, damaged, has more than three dimensions, or an element
  * type that is not a real number.
  */
-export async function readNifti(path: string): Promise<NiftiVolume> {
-  return decodeNifti(path, await readBytes(path));
+export async function readNifti(path: string, options: NiftiOptions = {}): Promise<NiftiVolume> {
+  return decodeNifti(path, await readBytes(path), options);
 }
 
 /** `readNifti` for bytes at hand; `path` names them in errors and gives the volume's id. */
 export function decodeNifti(
   path: string,
   bytes: Uint8Array<ArrayBuffer>,
+  { firstVolume = false }: NiftiOptions = {},
 ): NiftiVolume {
   const plain = isGzip(bytes) ? gunzip(path, bytes) : bytes;
   const buffer = plain.buffer.slice(plain.byteOffset, plain.byteOffset + plain.byteLength);
   const header = parseHeader(path, buffer);
-  const dims = checkedDims(path, header);
+  const dims = checkedDims(path, header, firstVolume);
   const { image, replaced } = readVoxels(path, header, buffer, dims[0] * dims[1] * dims[2]);
   const id = volumeId(path);
   const shape: VolumeShape = [dims[2], dims[1], dims[0]];
@@ -102,13 +109,17 @@ function parseHeader(path: string, buffer: ArrayBuffer): Header {
   return header;
 }
 
-function checkedDims(path: string, header: Header): [number, number, number] {
+function checkedDims(
+  path: string,
+  header: Header,
+  firstVolume: boolean,
+): [number, number, number] {
   const rank = header.dims[0] ?? 0;
   const sizes = header.dims.slice(1, 1 + rank);
   if (rank < 1 || rank > 7 || sizes.some((n) => !Number.isInteger(n) || n < 1)) {
     throw new DataError(`${path} has a damaged NIfTI header: its sizes are [${sizes.join(", ")}].`);
   }
-  if (sizes.slice(3).some((n) => n > 1)) {
+  if (!firstVolume && sizes.slice(3).some((n) => n > 1)) {
     throw new DataError(
       `${path} has ${sizes.length} dimensions of sizes [${sizes.join(", ")}], but only volumes ` +
         `of three dimensions can be read: split it into one file a frame.`,
@@ -209,8 +220,8 @@ function spacingOf({ pixDims, units }: NiftiHeader): Spacing | undefined {
 // ---- writing -----------------------------------------------------------------------------------
 
 /**
- * The header of a volume whose file says nothing of its place: voxel axes along the world's, from the
- * origin.
+ * The header of a volume of which nothing says where it lies, such as a stack of images: voxel axes
+ * along the world's, from the origin.
  */
 export function plainHeader(
   { shape: [S, H, W], spacing }: Pick<Volume, "shape" | "spacing">,
@@ -237,6 +248,25 @@ export function plainHeader(
  * appears under its name only when it is complete.
  *
  * @throws {DataError} if the sizes disagree, or the file cannot be named so or written.
+ *
+ * @example A scan segmented from a box on its middle slice
+ * ```ts
+ * import { CONFIGS, FlatParameters, Sam2, VolumePredictor } from "sam2";
+ * import { plainHeader, readNifti, writeNifti } from "sam2";
+ *
+ * const folder = await Deno.makeTempDir();
+ * const header = plainHeader({ shape: [5, 32, 32], spacing: [8, 1.5, 1.5] });
+ * await writeNifti(`${folder}/scan.nii.gz`, new Uint8Array(5 * 32 * 32), header);
+ *
+ * const scan = await readNifti(`${folder}/scan.nii.gz`);
+ * const model = new Sam2({ ...CONFIGS.nano, imageSize: 64 });
+ * await FlatParameters.create(model); // random weights; loadWeights() puts others in their place
+ * const predictor = new VolumePredictor(model, { data: scan.image, shape: scan.shape });
+ * await predictor.addPointsOrBox(2, 1, { box: [8, 8, 20, 24] });
+ * const { labels } = await predictor.segment();
+ * await predictor.close();
+ * await writeNifti(`${folder}/labels.nii.gz`, labels, scan.header); // where the scan lies
+ * ```
  */
 export async function writeNifti(
   path: string,

@@ -11,6 +11,9 @@ const KEPT_SCANS = 4;
 
 const NIFTI = /\.nii(\.gz)?$/i;
 
+/** What nnU-Net puts behind the names of scans, before the extension. */
+const FIRST_CHANNEL = "_0000";
+
 /** What of dataset.json is needed; both layouts have it. */
 interface Description {
   /** Of nnU-Net: how names of scans end. */
@@ -29,8 +32,9 @@ interface Case {
 }
 
 /**
- * Opens the training cases of a folder with `dataset.json`: those that it lists (Decathlon), else
- * `imagesTr/CASE_0000.nii.gz` with `labelsTr/CASE.nii.gz` (nnU-Net, first channel). Each scan is a
+ * Opens the training cases of a folder with `dataset.json`: those that it lists (Decathlon; the first
+ * nnU-Net lists them without their channels), else `imagesTr/CASE_0000.nii.gz` with
+ * `labelsTr/CASE.nii.gz` (nnU-Net). Of several channels the first is taken. Each scan is a
  * sequence of slices along its last axis, shown in grey levels as `track` shows them; each label is an
  * object.
  *
@@ -39,8 +43,9 @@ interface Case {
 export async function openNnunet(path: string): Promise<SegmentedData> {
   const root = path.replace(/(?<=.)\/+$/, "");
   const description = await readDescription(`${root}/dataset.json`);
-  const listed = description.training?.map((entry) => listedCase(root, entry));
-  const cases = listed ?? await foundCases(root, description.file_ending ?? ".nii.gz");
+  const cases = description.training
+    ? await Promise.all(description.training.map((entry) => listedCase(root, entry)))
+    : await foundCases(root, description.file_ending ?? ".nii.gz");
   if (cases.length === 0) throw new DataError(`${root} has no training cases.`);
   const scans = new Scans(root);
   const sequences: SegmentedSequence[] = [];
@@ -91,7 +96,7 @@ async function readDescription(path: string): Promise<Description> {
   return value as Description;
 }
 
-function listedCase(root: string, entry: unknown): Case {
+async function listedCase(root: string, entry: unknown): Promise<Case> {
   const { image, label } = (entry ?? {}) as Record<string, unknown>;
   if (typeof image !== "string" || typeof label !== "string") {
     throw new DataError(
@@ -100,15 +105,22 @@ function listedCase(root: string, entry: unknown): Case {
     );
   }
   const name = image.replace(/^.*\//, "").replace(NIFTI, "");
-  return { name, image: plain(image), label: plain(label) };
+  const found = { name, image: plain(image), label: plain(label) };
+  const channel = found.image.replace(NIFTI, `${FIRST_CHANNEL}$&`);
+  const there = (path: string) => Deno.stat(`${root}/${path}`).then(() => true, () => false);
+  // Where neither is there, reading the scan says so.
+  if (await there(found.image) || !await there(channel)) return found;
+  return { ...found, image: channel };
 }
 
 /** The Decathlon's lists write "./imagesTr/…". */
 const plain = (path: string) => path.replace(/^(\.\/)+/, "");
 
 async function foundCases(root: string, ending: string): Promise<Case[]> {
-  const first = `_0000${ending}`;
-  const names = (await namesIn(`${root}/imagesTr`)).filter((name) => name.endsWith(first));
+  const first = `${FIRST_CHANNEL}${ending}`;
+  // Archives from macOS have hidden files beside the scans.
+  const names = (await namesIn(`${root}/imagesTr`))
+    .filter((name) => name.endsWith(first) && !name.startsWith("."));
   const labels = new Set(await namesIn(`${root}/labelsTr`));
   return names.map((name) => {
     const stem = name.slice(0, -first.length);
@@ -161,7 +173,7 @@ class Scans {
 
 async function readScan(root: string, one: Case): Promise<Scan> {
   const [image, label] = [`${root}/${one.image}`, `${root}/${one.label}`];
-  const [scan, labels] = [await readNifti(image), await readNifti(label)];
+  const [scan, labels] = [await readNifti(image, { firstVolume: true }), await readNifti(label)];
   if (labels.shape.join() !== scan.shape.join()) {
     throw new DataError(
       `${label} has ${labels.shape.join(" x ")} voxels, but ${image} has ${

@@ -3,7 +3,7 @@ import { resolve } from "node:path";
 import { InvalidArgumentError } from "commander";
 import { UserError } from "../../engine/errors.ts";
 import type { ConfigName } from "../../model/config.ts";
-import { cli, decimal, parseOptions, wholeNumber } from "../commands/cli.ts";
+import { cli, decimal, folderPath, parseOptions, wholeNumber } from "../commands/cli.ts";
 import type { Precision } from "../precision.ts";
 import { choice, chosenPrecision, imageSize, precisionOption } from "../run/options.ts";
 import type { HoldOut, TuneChoices, TuneSchedule } from "./config.ts";
@@ -151,7 +151,7 @@ export function parseTuneFlags(args: readonly string[]): TuneCommand | undefined
       `steps between checkpoints (default: ${schedule.checkpointEvery})`,
       wholeNumber(1),
     )
-    .option("--out <dir>", "folder of the run (default: runs/finetune-NUMBER)")
+    .option("--out <dir>", "folder of the run (default: runs/finetune-NUMBER)", folderPath)
     .option("--resume <dir>", "continue the run in this folder");
   const flags = parseOptions<TuneFlags & Record<string, unknown>>(program, args);
   if (!flags) return undefined;

@@ -69,8 +69,9 @@ export async function drawClip(
   const total = frameCount(sequences);
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     const [sequence, start] = locate(sequences, attempt === 0 ? item : random.integer(total));
-    const backwards = options.frames > 1 && random.uniform() < REVERSED;
-    const indices = span(sequence.count, start, options.frames, backwards);
+    const length = Math.min(options.frames, sequence.count);
+    const backwards = length > 1 && random.uniform() < REVERSED;
+    const indices = span(sequence.count, start, length, backwards);
     const first = await sequence.read(indices[0]);
     const present = [...new Set(Array.from(first.labels))].filter((label) => label > 0);
     if (present.length === 0) continue;
@@ -97,8 +98,7 @@ function locate(sequences: readonly SegmentedSequence[], item: number) {
 }
 
 /** Consecutive frames that contain `start` as near to their first as fits. */
-function span(count: number, start: number, frames: number, backwards: boolean): number[] {
-  const length = Math.min(frames, count);
+function span(count: number, start: number, length: number, backwards: boolean): number[] {
   const low = backwards ? Math.max(0, start - length + 1) : Math.min(start, count - length);
   const indices = Array.from({ length }, (_, i) => low + i);
   return backwards ? indices.reverse() : indices;

@@ -20,6 +20,11 @@ export function modelOf(name: ConfigName, size: number | undefined): Sam2 {
   return new Sam2({ ...config, imageSize: size ?? config.imageSize });
 }
 
+/** Whether two names are of one model, be it in SAM 2.0 or 2.1: options do not name the version. */
+function sameButVersion(a: ConfigName, b: ConfigName): boolean {
+  return a.replace(/^sam2(\.1)?_/, "") === b.replace(/^sam2(\.1)?_/, "");
+}
+
 /**
  * The model that the options name, with the weights of the checkpoint where one is given.
  *
@@ -37,7 +42,8 @@ export async function startModel(
   }
   using file = await openCheckpoint(checkpoint);
   const tensors = publishedWeights(file);
-  const name = chosen ?? configOf(tensors);
+  const told = configOf(tensors);
+  const name = told && (!chosen || sameButVersion(told, chosen)) ? told : chosen;
   if (!name) {
     throw new UserError(`${checkpoint} is like none of the known models: choose one with --model.`);
   }

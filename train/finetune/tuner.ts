@@ -209,12 +209,13 @@ export class Tuner {
   private async draw(index: number): Promise<{ plan: ClipPlan; leaves: ClipLeaves }> {
     const { options, sequences } = this;
     const random = new Random(options.seed).fork("clip", index);
-    // Clips of a step share one graph, so a short sequence shortens all.
-    const frames = Math.min(options.frames, ...sequences.map(({ count }) => count));
     const items = this.sampler.indices(index);
-    const clips = await Promise.all(
-      items.map((item, i) => drawClip(random.fork(i), sequences, item, { ...options, frames })),
+    const drawn = await Promise.all(
+      items.map((item, i) => drawClip(random.fork(i), sequences, item, options)),
     );
+    // Clips of a step share one graph, so a short one shortens all.
+    const frames = Math.min(...drawn.map((clip) => clip.frames.length));
+    const clips = drawn.map((clip) => ({ ...clip, frames: clip.frames.slice(0, frames) }));
     const plan = drawPlan(random, frames, options.clicks);
     return { plan, leaves: clipLeaves(random, clips, options) };
   }

@@ -28,7 +28,7 @@ export class NoFfmpegError extends UserError {
  *
  * @param program its name or path.
  * @param stdin whether it gets any input.
- * @throws {NoFfmpegError} where it is not installed.
+ * @throws {NoFfmpegError} where it is not installed, or is no program.
  */
 export function startFfmpeg(
   program: string,
@@ -47,7 +47,8 @@ export function startFfmpeg(
     }).spawn();
     return { child, complaint: lastLine(child.stderr) };
   } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    const { NotFound, PermissionDenied } = Deno.errors;
+    if (!(error instanceof NotFound || error instanceof PermissionDenied)) throw error;
     throw new NoFfmpegError(`The program ${program} is not installed.`);
   }
 }
@@ -75,10 +76,15 @@ export async function stopFfmpeg({ child, complaint }: FfmpegProcess): Promise<v
   await child.status;
 }
 
+/** What ffmpeg recommends for its own options. */
+const ADVICE = /^To ignore this, /;
+
+/** The last line that says what is wrong, without a full stop. */
 async function lastLine(stream: ReadableStream<Uint8Array>): Promise<string> {
   let text = "";
   for await (const chunk of stream.pipeThrough(new TextDecoderStream())) {
     text = (text + chunk).slice(-KEPT);
   }
-  return text.trim().split("\n").at(-1) ?? "";
+  const lines = text.trim().split("\n").filter((line) => !ADVICE.test(line));
+  return lines.at(-1)?.replace(/\.$/, "") ?? "";
 }

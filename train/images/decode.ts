@@ -6,7 +6,7 @@ import type { BinaryMask } from "../../model/predictors/video_options.ts";
 import type { RgbImage } from "../../model/sam2/image_transform.ts";
 import { readBytes } from "../data/files.ts";
 import { type JpegHeader, readJpegHeader } from "./jpeg_header.ts";
-import { type PngSamples, pngSamples } from "./png_samples.ts";
+import { notZero, type PngLevels, pngLevels, pngSamples } from "./png_samples.ts";
 
 /** Formats that can be read. */
 export type ImageFormat = "png" | "jpeg";
@@ -71,7 +71,7 @@ export async function decodeImage(bytes: Uint8Array, name: string): Promise<Deco
     );
   }
   if (format === "jpeg") return await decodeJpeg(bytes, name, size as JpegHeader);
-  const { width, height, rgb: data } = decodePng(bytes, name);
+  const { width, height, rgb: data } = decodePng(bytes, name, pngSamples);
   return { data, width, height, turned: false };
 }
 
@@ -108,7 +108,7 @@ export async function readMask(path: string): Promise<BinaryMask> {
   if (imageFormat(bytes) !== "png") {
     throw new UserError(`${path} is no PNG image, as masks are: their values must be exact.`);
   }
-  const { width, height, rgb, alpha } = decodePng(bytes, path);
+  const { width, height, rgb, alpha } = decodePng(bytes, path, (b) => pngSamples(b, notZero));
   const data = new Uint8Array(width * height);
   for (let i = 0; i < data.length; i++) {
     const coloured = rgb[3 * i] + rgb[3 * i + 1] + rgb[3 * i + 2] > 0;
@@ -118,10 +118,21 @@ export async function readMask(path: string): Promise<BinaryMask> {
   return { data, width, height };
 }
 
+/**
+ * Reads the numbers of a PNG file as they are stored: grey levels or palette indices stand for objects.
+ *
+ * @throws {UserError} where it is no PNG, or damaged.
+ */
+export async function readLevels(path: string): Promise<PngLevels> {
+  const bytes = await readBytes(path);
+  if (imageFormat(bytes) !== "png") throw new UserError(`${path} is no PNG image.`);
+  return decodePng(bytes, path, pngLevels);
+}
+
 /** Where the header has the bits of a sample, and whether rows are interlaced. */
 const [PNG_DEPTH, PNG_INTERLACE] = [24, 28];
 
-function decodePng(bytes: Uint8Array, name: string): PngSamples {
+function decodePng<T>(bytes: Uint8Array, name: string, decoder: (bytes: Uint8Array) => T): T {
   // The decoder takes these for whole bytes.
   if (bytes[PNG_INTERLACE] === 1 && bytes[PNG_DEPTH] < 8) {
     throw new UserError(
@@ -131,7 +142,7 @@ function decodePng(bytes: Uint8Array, name: string): PngSamples {
     );
   }
   try {
-    return pngSamples(bytes);
+    return decoder(bytes);
   } catch (error) {
     // The decoder reads on where a file stops.
     const { cause = error, message } = error as Error;

@@ -1,6 +1,6 @@
 /** `deno task eval` from its options to its exit code. */
 import { UserError } from "../../engine/errors.ts";
-import { cli, parseOptions, wholeNumber } from "../commands/cli.ts";
+import { cli, folderPath, parseOptions, wholeNumber } from "../commands/cli.ts";
 import type { DataSet, Spacing } from "../data/dataset.ts";
 import { type DataIdentity, PHANTOM, type RunConfig } from "./config.ts";
 import { openData } from "./data.ts";
@@ -33,7 +33,11 @@ export function parseEvalFlags(args: readonly string[]): EvalFlags | undefined {
     .option("--spacing <z,y,x>", "voxel spacing in mm where the files store none", voxelSpacing)
     .option("--eval-limit <n>", "most volumes (default: as in the run)", wholeNumber(1))
     .addOption(checkpointOption())
-    .option("--out <dir>", "folder for results.json and overlays (default: none are written)");
+    .option(
+      "--out <dir>",
+      "folder for results.json and overlays (default: none are written)",
+      folderPath,
+    );
   const options = parseOptions<Omit<EvalFlags, "run"> & Record<string, unknown>>(program, args);
   return options && { ...options, run: program.args[0] };
 }

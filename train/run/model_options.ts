@@ -3,7 +3,11 @@ import { dirname } from "node:path";
 import type { Command } from "commander";
 import { type CheckpointFile, loadWeights, openCheckpoint } from "../../engine/checkpoint/mod.ts";
 import { UserError } from "../../engine/errors.ts";
-import { requireFit } from "../../engine/nn/state_dict.ts";
+import {
+  describeDifference,
+  requireFit,
+  type StateDifference,
+} from "../../engine/nn/state_dict.ts";
 import { FlatParameters } from "../../engine/optim/mod.ts";
 import { configOf } from "../../model/checkpoint_config.ts";
 import {
@@ -88,6 +92,8 @@ export interface LoadedModel {
   readonly config: ConfigName;
   /** Where the weights come from, in words. */
   readonly weights: string;
+  /** What a user should know about them. */
+  readonly notes: readonly string[];
 }
 
 /**
@@ -103,7 +109,7 @@ export async function loadModel(flags: ModelFlags, video: boolean): Promise<Load
     const config = named(flags) ?? "nano";
     const model = new Sam2(configured(config, flags, video));
     await FlatParameters.create(model, { seed });
-    return { model, config, weights: `random, seed ${seed}` };
+    return { model, config, weights: `random, seed ${seed}`, notes: [] };
   }
   const path = flags.checkpoint!;
   using file = await openCheckpoint(path);
@@ -115,12 +121,27 @@ export async function loadModel(flags: ModelFlags, video: boolean): Promise<Load
   }
   const size = flags.size ?? trainedSize(file);
   const model = new Sam2(configured(config, { ...flags, ...(size && { size }) }, video));
-  requireFit(model, tensors, !flags.allowPartial, path);
+  const notes = requireUse(path, model, requireFit(model, tensors, !flags.allowPartial, path));
   await allocate(model, flags.allowPartial === true);
   await loadWeights(model, { ...file, name: path, tensors }, {
     allowPartial: flags.allowPartial === true,
   });
-  return { model, config, weights: path };
+  return { model, config, weights: path, notes };
+}
+
+/**
+ * What is missing or left over where a part of a checkpoint is taken.
+ *
+ * @throws {UserError} where nothing of it can be used.
+ */
+function requireUse(path: string, model: Sam2, difference: StateDifference): string[] {
+  const { missing, unexpected } = difference;
+  if (missing.length === model.namedParameters().length) {
+    throw new UserError(`${path} has none of the model's weights.`);
+  }
+  if (missing.length + unexpected.length === 0) return [];
+  const random = missing.length > 0 ? "; what is missing stays random" : "";
+  return [`${path}: ${describeDifference(difference)}${random}.`];
 }
 
 /** The configuration that the options name. */

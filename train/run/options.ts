@@ -3,7 +3,7 @@ import { resolve } from "node:path";
 import { InvalidArgumentError, Option } from "commander";
 import { UserError } from "../../engine/errors.ts";
 import { type SssConfig, sssConfig, sssDefaults } from "../../model/sss/config.ts";
-import { cli, decimal, parseOptions, wholeNumber } from "../commands/cli.ts";
+import { cli, decimal, folderPath, parseOptions, wholeNumber } from "../commands/cli.ts";
 import type { Spacing } from "../data/dataset.ts";
 import { PART_NAMES, partNames } from "../finetune/part_option.ts";
 import type { PartName } from "../finetune/parts.ts";
@@ -123,7 +123,7 @@ export function parseTrainFlags(args: readonly string[]): TrainFlags | undefined
       sssField,
     )
     .option("--spacing <z,y,x>", "voxel spacing in mm where the files store none", voxelSpacing)
-    .option("--out <dir>", "folder of the run (default: runs/DATA-METHOD-SEED-NUMBER)")
+    .option("--out <dir>", "folder of the run (default: runs/DATA-METHOD-SEED-NUMBER)", folderPath)
     .option("--resume <dir>", "continue the run in this folder")
     .option("--profile <file>", "write a Chrome trace of one step, to open in Perfetto")
     .option("--eval-limit <n>", "most volumes of a validation or table", wholeNumber(1))

@@ -1,6 +1,6 @@
 /** `deno task predict` from its options to its exit code. */
 import { UserError } from "../../engine/errors.ts";
-import { cli, parseOptions } from "../commands/cli.ts";
+import { cli, folderPath, parseOptions } from "../commands/cli.ts";
 import type { DataSet, Spacing } from "../data/dataset.ts";
 import { ioReason } from "../data/errors.ts";
 import { plainHeader, volumeId, writeNifti } from "../data/nifti.ts";
@@ -32,7 +32,11 @@ export function parsePredictFlags(args: readonly string[]): PredictFlags | undef
   const program = cli("predict", "Segments scans with a run's checkpoint.")
     .argument("<run>", "folder of the run")
     .argument("<input>", "a .nii, .nii.gz or .h5 file, or a folder of such files")
-    .requiredOption("--out <dir>", "folder for NAME.nii.gz (labels) and NAME.png (overlays)")
+    .requiredOption(
+      "--out <dir>",
+      "folder for NAME.nii.gz (labels) and NAME.png (overlays)",
+      folderPath,
+    )
     .option("--spacing <z,y,x>", "voxel spacing in mm where the files store none", voxelSpacing)
     .addOption(checkpointOption());
   const options = parseOptions<Omit<PredictFlags, "run" | "input"> & Record<string, unknown>>(

@@ -2,7 +2,7 @@
 import { UserError } from "../../engine/errors.ts";
 import type { Box } from "../../model/predictors/boxes.ts";
 import type { AutomaticMaskOptions } from "../../model/predictors/mask_options.ts";
-import { cli, decimal, parseOptions, wholeNumber } from "../commands/cli.ts";
+import { cli, decimal, folderPath, parseOptions, wholeNumber } from "../commands/cli.ts";
 import { addModelOptions, type ModelFlags, requireWeights } from "./model_options.ts";
 import { type Click, parseBox, parseClick, repeated } from "./prompt_text.ts";
 import { addScanOptions, type ScanFlags } from "./scan_options.ts";
@@ -71,7 +71,11 @@ const AUTO_OPTIONS: readonly (readonly [
 export function parseSegmentFlags(args: readonly string[]): SegmentFlags | undefined {
   const program = cli("segment", "Segments an image, or a slice of a scan, with SAM 2.")
     .argument("<input>", "a PNG or JPEG image, or a scan (.nii, .nii.gz, .h5)")
-    .requiredOption("--out <dir>", "folder for masks/*.png, overlay.png and segment.json")
+    .requiredOption(
+      "--out <dir>",
+      "folder for masks/*.png, overlay.png and segment.json",
+      folderPath,
+    )
     .option("--point <x,y[,label]>", "click; label 1 on the object, 0 off it", repeated(parseClick))
     .option("--box <x0,y0,x1,y1>", "box; several stand for several objects", repeated(parseBox))
     .option("--mask <file>", "PNG of the image's size, about where the object is")

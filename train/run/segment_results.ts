@@ -50,7 +50,7 @@ export async function writeResults(
   folder: ResultFolder,
   flags: SegmentFlags,
   { image, slice, notes }: Subject,
-  { model, config, weights }: LoadedModel,
+  { model, config, weights, notes: remarks }: LoadedModel,
   { masks, seconds }: {
     readonly masks: readonly FoundMask[];
     readonly seconds: Readonly<Record<string, number>>;
@@ -68,7 +68,7 @@ export async function writeResults(
     model: { config, size: model.config.imageSize, weights },
     device: { ...await deviceInfo(), gpu_bytes: await gpuBytes() },
     seconds: rounded(seconds),
-    notes,
+    notes: [...notes, ...remarks],
     overlay: { file: "overlay.png" },
     ...(labels && { labels }),
     masks: entries,

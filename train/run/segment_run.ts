@@ -35,6 +35,7 @@ export async function runSegmentation(
   const started = performance.now();
   progress.update("loading the model");
   const loaded = await loadModel(flags, false);
+  for (const note of loaded.notes) progress.say(note);
   const load = (performance.now() - started) / 1000;
   const work = { model: loaded.model, image, flags, ...(mask && { mask }) };
   const found = await findMasks(work, (text) => progress.update(text));

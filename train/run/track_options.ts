@@ -1,7 +1,7 @@
 /** Options of `deno task track`. */
 import { UserError } from "../../engine/errors.ts";
 import type { VideoOptions } from "../../model/predictors/video_options.ts";
-import { cli, decimal, parseOptions, wholeNumber } from "../commands/cli.ts";
+import { cli, decimal, folderPath, parseOptions, wholeNumber } from "../commands/cli.ts";
 import { FFMPEG } from "../frames/ffmpeg.ts";
 import { addModelOptions, type ModelFlags, requireWeights } from "./model_options.ts";
 import { choice } from "./options.ts";
@@ -44,7 +44,11 @@ const FILL_HOLE_AREA = 8;
 export function parseTrackFlags(args: readonly string[]): TrackFlags | undefined {
   const program = cli("track", "Tracks objects through a video or a scan with SAM 2.")
     .argument("<input>", "a folder of PNG or JPEG frames, a video file, or a scan (.nii.gz, .h5)")
-    .requiredOption("--out <dir>", "folder for masks/OBJ/FRAME.png, overlay.* and track.json")
+    .requiredOption(
+      "--out <dir>",
+      "folder for masks/OBJ/FRAME.png, overlay.* and track.json",
+      folderPath,
+    )
     .option(
       "--prompt <frame:obj:kind:value>",
       "3:1:point:x,y[,label], 3:1:box:x0,y0,x1,y1 or 3:1:mask:FILE.png; frames count from 0; " +

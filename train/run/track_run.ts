@@ -100,6 +100,7 @@ async function track(scene: Scene): Promise<Index> {
   const { flags, opened: { frames }, folder, progress } = scene;
   progress.update("loading the model");
   const loaded = await loadModel(flags, true);
+  for (const note of loaded.notes) progress.say(note);
   await folder.clear();
   const predictor = new VideoPredictor(loaded.model, frames, videoOptions(flags));
   const results = new TrackResults(scene);

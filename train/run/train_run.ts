@@ -21,7 +21,7 @@ import {
   type TrainingContext,
   type Validation,
 } from "./training.ts";
-import { startFrom } from "./start_weights.ts";
+import { isOfSam20, startFrom } from "./start_weights.ts";
 import type { Trainer, TrainOptions } from "../trainer.ts";
 
 /** What a run needs of its trainer. */
@@ -163,7 +163,11 @@ function describe({ directory, config, data, checkpoint }: Prepared): string {
 }
 
 async function prepareNew(flags: TrainFlags, tools: Tools): Promise<Prepared | undefined> {
-  const opened = await openChecked(choose(defaults, flags), tools);
+  const choices = choose(defaults, flags);
+  const { start } = choices.train;
+  const older = start !== undefined && await isOfSam20(start);
+  const train = { ...choices.train, ...(older && { samVersion: "2.0" as const }) };
+  const opened = await openChecked({ ...choices, train }, tools);
   if (opened === undefined) return undefined;
   const { data: { name }, train: { method, seed } } = opened.config;
   return {
