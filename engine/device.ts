@@ -32,6 +32,8 @@ export interface AdapterProfile {
   readonly maxGrid: number;
   /** Whether kernels may store f16; without it, plans that hold tensors of f16 are refused. */
   readonly f16: boolean;
+  /** Whether kernels reach vec4s in memory as words of 64 bits (`shaders/words.ts`). */
+  readonly words?: boolean | undefined;
   /** Tiles that were measured on this very adapter; absent where none were. */
   readonly tiles?: TileChoices | undefined;
 }
@@ -66,17 +68,24 @@ const WANTED_LIMITS = [
 
 const OPTIONAL_FEATURES: readonly GPUFeatureName[] = ["timestamp-query", "shader-f16"];
 
-async function requestDevice(adapter: GPUAdapter): Promise<[GPUDevice, boolean]> {
+/** wgpu does not list these among the features of an adapter, but grants them when asked. */
+const SUBGROUPS = "subgroups" as GPUFeatureName;
+const WORDS = "wgpu-shader-int64" as GPUFeatureName;
+
+/** A device with as many of the wanted features as the adapter grants. */
+async function requestDevice(adapter: GPUAdapter, software: boolean): Promise<GPUDevice> {
   const requiredLimits: Record<string, number> = {};
   for (const name of WANTED_LIMITS) requiredLimits[name] = adapter.limits[name];
   const optional = OPTIONAL_FEATURES.filter((feature) => adapter.features.has(feature));
-  // wgpu does not list subgroups among the features of an adapter, but grants them when asked.
-  try {
-    const requiredFeatures = [...optional, "subgroups" as GPUFeatureName];
-    return [await adapter.requestDevice({ requiredFeatures, requiredLimits }), true];
-  } catch {
-    return [await adapter.requestDevice({ requiredFeatures: optional, requiredLimits }), false];
+  for (const unlisted of [...software ? [[SUBGROUPS, WORDS]] : [], [SUBGROUPS]]) {
+    try {
+      const requiredFeatures = [...optional, ...unlisted];
+      return await adapter.requestDevice({ requiredFeatures, requiredLimits });
+    } catch {
+      // It is asked for less.
+    }
   }
+  return await adapter.requestDevice({ requiredFeatures: optional, requiredLimits });
 }
 
 /** Sets what the native drivers read from the environment, before the first of them is loaded. */
@@ -109,7 +118,14 @@ export function profileFor(device: Device, schedule: string | undefined): Adapte
       `The schedule "${schedule}" is unknown; it may be cpu, gpu, cpu-nosubgroup or gpu-nosubgroup.`,
     );
   }
-  return { ...device.profile, class: forced, lanes: flag ? 0 : device.profile.lanes };
+  const { lanes, words } = device.profile;
+  const plain = flag !== undefined;
+  return {
+    ...device.profile,
+    class: forced,
+    lanes: plain ? 0 : lanes,
+    words: words && forced === "cpu" && !plain,
+  };
 }
 
 /**
@@ -123,12 +139,12 @@ export async function openDevice(
 ): Promise<Device> {
   const adapter = await findAdapter();
   if (!adapter) throw new NoAdapterError("No WebGPU adapter was found on this machine.");
-  const [gpu, subgroups] = await requestDevice(adapter);
   const info = adapter.info as GPUAdapterInfo & { isFallbackAdapter?: boolean };
   const size = info.subgroupMinSize ?? 0;
   const fixed = size > 0 && size === (info.subgroupMaxSize ?? 0);
   const software = info.isFallbackAdapter === true ||
     /llvmpipe|swiftshader/i.test(info.description);
+  const gpu = await requestDevice(adapter, software);
   const name = info.description || info.vendor || "unnamed adapter";
   const own: Device = {
     gpu,
@@ -136,13 +152,14 @@ export async function openDevice(
     offsetAlignment: gpu.limits.minStorageBufferOffsetAlignment,
     profile: {
       class: software ? "cpu" : "gpu",
-      lanes: subgroups && fixed ? size : 0,
+      lanes: gpu.features.has(SUBGROUPS) && fixed ? size : 0,
       maxInvocations: gpu.limits.maxComputeInvocationsPerWorkgroup,
       workgroupBytes: gpu.limits.maxComputeWorkgroupStorageSize,
       maxBindings: gpu.limits.maxStorageBuffersPerShaderStage,
       maxBindingBytes: gpu.limits.maxStorageBufferBindingSize,
       maxGrid: gpu.limits.maxComputeWorkgroupsPerDimension,
       f16: gpu.features.has("shader-f16"),
+      words: software && gpu.features.has(WORDS),
       tiles: await tunedTiles(name),
     },
   };

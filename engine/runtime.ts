@@ -1,5 +1,6 @@
 /** The device at work: buffers, pipelines and bind groups, reused between runs, and what went wrong. */
 import type { Kernel } from "../shaders/kernel.ts";
+import { withWords } from "../shaders/words.ts";
 import { pieceSizes } from "./compile/arena.ts";
 import type { Device } from "./device.ts";
 import { UserError } from "./errors.ts";
@@ -184,9 +185,10 @@ export class Runtime {
     const key = `${bindings}|${kernel.sizes ? "sizes" : ""}|${kernel.source}`;
     let found = this.pipelines.get(key);
     if (!found) {
-      const { gpu } = this.device;
+      const { gpu, profile } = this.device;
       const layout = this.layoutOf(bindings);
-      const module = gpu.createShaderModule({ code: kernel.source, label: kernel.label });
+      const code = profile.words ? withWords(kernel) : kernel.source;
+      const module = gpu.createShaderModule({ code, label: kernel.label });
       const pipeline = gpu.createComputePipeline({
         label: kernel.label,
         layout: gpu.createPipelineLayout({

@@ -83,7 +83,7 @@ Deno.test("withAccess() names kernel and binding when a use cannot be rewritten"
     [
       "let n = arrayLength(&a);",
       "f32",
-      /^Error: test: the use &a\); of the binding a is none that f16 storage and windows allow/,
+      /^Error: test: the use &a\); of the binding a is none that f16 storage, windows and words allow/,
     ],
     ["let p = &a[0];", "f32", /the use &a\[0\]/],
     ["a[i].x = 1.0;", "vec4f", /the use a\[i\]\.x = 1/],

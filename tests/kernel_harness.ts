@@ -2,6 +2,7 @@
 import { type Device, openDevice } from "../engine/device.ts";
 import { SizesPool } from "../engine/sizes_pool.ts";
 import type { Arg, Lowering } from "../shaders/kernel.ts";
+import { withWords } from "../shaders/words.ts";
 
 /** Every schedule class that the same kernel tests run on. */
 export const SCHEDULES = ["cpu", "cpu-nosubgroup", "gpu", "gpu-nosubgroup"] as const;
@@ -28,7 +29,7 @@ export async function runLowering(
   outputs: readonly number[],
   epilogueInputs: readonly Data[] = [],
 ): Promise<Float32Array[]> {
-  const { gpu } = device;
+  const { gpu, profile } = device;
   const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
   const make = (bytes: number) => gpu.createBuffer({ size: Math.max(16, bytes), usage });
   const upload = (data: Data) => {
@@ -59,7 +60,8 @@ export async function runLowering(
   const encoder = gpu.createCommandEncoder();
   const pass = encoder.beginComputePass();
   for (const { kernel, args } of lowering.steps) {
-    const module = gpu.createShaderModule({ code: kernel.source, label: kernel.label });
+    const code = profile.words ? withWords(kernel) : kernel.source;
+    const module = gpu.createShaderModule({ code, label: kernel.label });
     const bound = args.flatMap(resolve);
     const layout = gpu.createBindGroupLayout({
       entries: bound.map((_, binding) => ({
