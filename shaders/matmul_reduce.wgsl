@@ -1,4 +1,5 @@
-// Joins partial results, in order.
+// Joins partial results, in order. No loop runs over numbers of `sizes` alone: llvmpipe would compile
+// the kernel anew for each dispatch, with these numbers in place.
 ${bindings}
 ${sizes}
 
@@ -11,7 +12,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
     let row = i - count;
     if (row >= sizes.beside) { return; }
     var sum = parts[row];
-    for (var part = 1u; part < sizes.terms; part++) { sum += parts[part * sizes.beside + row]; }
+    let last = sizes.terms * sizes.beside;
+    for (var at = row + sizes.beside; at < last; at += sizes.beside) { sum += parts[at]; }
     putSum(row, sum);
     return;
   }
