@@ -1,5 +1,5 @@
-// Joins partial results, in order. No loop runs over numbers of `sizes` alone: llvmpipe would compile
-// the kernel anew for each dispatch, with these numbers in place.
+// Joins partial results, in order. No loop runs from a constant to a number of `sizes`: llvmpipe would
+// compile the kernel anew for each dispatch, with that number in place.
 ${bindings}
 ${sizes}
 
