@@ -1,6 +1,7 @@
 /** Evaluation: builds the plan of what is asked for, or finds it in the cache, and runs it. */
 import { canonicalise, type Graph } from "./compile/graph.ts";
 import { makePlan, type Plan } from "./compile/plan.ts";
+import { compileAhead } from "./compile_ahead.ts";
 import { debugLevel, explainPlan } from "./debug.ts";
 import { type AdapterProfile, device, profileFor } from "./device.ts";
 import { DTYPES, type TypedArray } from "./dtype.ts";
@@ -188,6 +189,7 @@ export async function submit(request: Request): Promise<() => Promise<TypedArray
       executable.destroy();
     },
   });
+  if (!executable.proven) await compileAhead(rt, executable.fresh);
   executable.proven = true;
   fresh.forEach((t, i) => t.storage = kept[i]);
   return finish;
