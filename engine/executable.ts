@@ -29,7 +29,7 @@ export class Executable {
   private readonly upload: GPUBuffer | undefined;
   private readonly staged: Uint8Array;
   private lastOutside: readonly Storage[] = [];
-  /** The first dispatches of kernels that were compiled for this plan. */
+  /** The first dispatches of kernels that no plan has run before. */
   readonly fresh: readonly PlanStep[];
   /** Whether the adapter has been given the plan before, and had nothing against it. */
   proven = false;
@@ -40,9 +40,9 @@ export class Executable {
     this.staged = new Uint8Array(plan.uploadBytes);
     const fresh: PlanStep[] = [];
     const pipelineOf = (step: PlanStep) => {
-      const known = runtime.pipelineCount;
       const pipeline = runtime.pipelineOf(step.kernel, step.bindings.length);
-      if (runtime.pipelineCount > known) fresh.push(step);
+      if (!pipeline.taken) fresh.push(step);
+      pipeline.taken = true;
       return pipeline;
     };
     this.fresh = fresh;

@@ -1,5 +1,5 @@
 import { ok, strictEqual as equal } from "node:assert/strict";
-import { add, mul, readAll, runtime, tensor } from "../engine/mod.ts";
+import { add, exp, mul, readAll, reserve, runtime, sin, tensor } from "../engine/mod.ts";
 import { compileAhead } from "../engine/compile_ahead.ts";
 import type { PlanStep } from "../engine/compile/bindings.ts";
 
@@ -82,4 +82,19 @@ Deno.test("evaluation gives the same values when a second device compiles along"
   values.forEach((value, i) => {
     for (let j = 0; j < 3; j++) equal(value[j], (j + 1) * (i + 0.25) + i + 0.5);
   });
+});
+
+Deno.test("submit() makes pipelines of plans made ahead, and their runs make no others", async () => {
+  const x = tensor(Float32Array.of(0, 1, 2));
+  const later = [exp(add(x, 6.5)), sin(mul(x, 7.5))];
+  await reserve({ read: later });
+  const before = rt.pipelineCount;
+  const [now] = await readAll([add(x, 9.25)]);
+  equal(now[2], 11.25);
+  const after = rt.pipelineCount;
+  ok(after >= before + 3, `${after - before} pipelines`);
+  const [e, s] = await readAll(later);
+  equal(rt.pipelineCount, after);
+  ok(Math.abs(e[1] / Math.exp(7.5) - 1) < 1e-5);
+  ok(Math.abs(s[1] - Math.sin(7.5)) < 1e-5);
 });
