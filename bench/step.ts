@@ -54,8 +54,6 @@ interface Pieces {
   readonly forward: Timed;
   readonly both: Timed;
   readonly optimiser: Timed;
-  /** Milliseconds of building and submitting the graph, of each run of `both`. */
-  readonly hostMs: number[];
   readonly flops: { readonly forward: number; readonly both: number };
   readonly kernels: number;
   readonly free: () => void;
@@ -82,24 +80,19 @@ async function makePieces(rt: Runtime, options: StepOptions): Promise<Pieces> {
   const take = (backward: typeof results) =>
     takeInventory({ name: "step", forward: results, backward }, profile, rt.device.offsetAlignment);
   const whole = take(write.map(([t]) => t));
-  const hostMs: number[] = [];
   return {
     forward: submitted(async () => {
       const read = stepResults(buildStep(models, options, step++));
       await (await submit({ read }))();
     }),
     both: submitted(async () => {
-      const start = performance.now();
       const { graph, write } = build();
-      const finish = await submit({ read: stepResults(graph), write });
-      hostMs.push(performance.now() - start);
-      await finish();
+      await (await submit({ read: stepResults(graph), write }))();
     }),
     optimiser: submitted(() => {
       optimizer.update(0, reached);
       ema.update(0.99);
     }),
-    hostMs,
     flops: { forward: take([]).flops, both: whole.flops },
     kernels: whole.kernels,
     free: () => {
@@ -126,6 +119,8 @@ function withRate(row: Row, flops: number, peaks: Peaks): Row {
 interface RealStep {
   readonly first: Sample;
   readonly work: Timed;
+  /** Milliseconds that each run of `work` kept the adapter waiting. */
+  readonly hostMs: readonly number[];
   readonly counts: ReturnType<typeof perRun>;
   readonly seen: Seen;
 }
@@ -139,9 +134,14 @@ async function realStep(method: Method, options: StepBenchOptions): Promise<Real
   for (let i = 0; i < COUNTED; i++) await trainer.step();
   const { seen } = watch;
   watch.stop();
+  const hostMs: number[] = [];
   return {
     first,
-    work: submitted(() => trainer.step()),
+    work: submitted(async () => {
+      const { milliseconds } = await trainer.step();
+      hostMs.push(milliseconds.host);
+    }),
+    hostMs,
     counts: perRun(warm, seen, COUNTED),
     seen,
   };
@@ -171,7 +171,7 @@ export async function benchStep(
   const [ahead, whole, update] = split.map((t) => t.steady);
   const images = method === "supervised" ? `${batch}` : `${batch} + ${unlabelledBatch}`;
   const base = { name: `nano ${method}`, shape: `${images} images of ${size} px` };
-  const host = median(pieces.hostMs.slice(1));
+  const host = median(real.hostMs);
   const step = withRate(rowOf(base, "step", steady), pieces.flops.both, peaks);
   const behind = withRate(
     rowOf(base, "backward", minus(whole, ahead)),

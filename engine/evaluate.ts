@@ -1,6 +1,7 @@
 /** Evaluation: builds the plan of what is asked for, or finds it in the cache, and runs it. */
 import { canonicalise, type Graph } from "./compile/graph.ts";
 import { makePlan, type Plan } from "./compile/plan.ts";
+import { compileAhead } from "./compile_ahead.ts";
 import { debugLevel, explainPlan } from "./debug.ts";
 import { type AdapterProfile, device, profileFor } from "./device.ts";
 import { DTYPES, type TypedArray } from "./dtype.ts";
@@ -19,8 +20,10 @@ let opened: Promise<Runtime> | undefined;
 let forced: string | undefined;
 let fusion = true;
 const plans = new Map<string, Executable>();
-/** Plans that were made ahead of their first run. */
-const ahead = new Map<string, Plan>();
+/** Plans that were made ahead of their first run, and how many of their dispatches have pipelines. */
+const ahead = new Map<string, { readonly plan: Plan; ready: number }>();
+/** Pipelines of such plans that are made after a submission: some 3 ms each. */
+const PIPELINES_AT_ONCE = 64;
 /** Plans made so far, those that are no longer kept included. */
 let made = 0;
 
@@ -114,7 +117,7 @@ async function executableOf(
   const key = keyOf(graph, reads);
   const found = recent(key);
   if (found) return { key, executable: found, leaves: graph.leaves };
-  const plan = ahead.get(key) ?? planOf(rt, graph, reads);
+  const plan = ahead.get(key)?.plan ?? planOf(rt, graph, reads);
   ahead.delete(key);
   rt.requireRoom(plan, kept);
   const executable = await guarded(rt, plan, {
@@ -140,12 +143,28 @@ export async function reserve({ read = [], write = [] }: Request): Promise<PlanM
   const rt = await runtime();
   const graph = canonicalise([...read, ...write.map(([t]) => t)]);
   const key = keyOf(graph, read.length);
-  const known = plans.get(key)?.plan ?? ahead.get(key);
+  const known = plans.get(key)?.plan ?? ahead.get(key)?.plan;
   const plan = known ?? planOf(rt, graph, read.length);
-  if (!known) ahead.set(key, plan);
+  if (!known) ahead.set(key, { plan, ready: 0 });
   rt.requireRoom(plan, 0);
   await guarded(rt, plan, { work: () => rt.arenaOf(plan) });
   return plan.memory;
+}
+
+/** Makes some of the pipelines of plans that were made ahead, while the adapter is at work. */
+async function makePipelinesAhead(rt: Runtime): Promise<void> {
+  const most = rt.pipelineCount + PIPELINES_AT_ONCE;
+  for (const made of ahead.values()) {
+    const { plan } = made;
+    const work = () => {
+      for (; made.ready < plan.steps.length && rt.pipelineCount < most; made.ready++) {
+        const { kernel, bindings } = plan.steps[made.ready];
+        rt.pipelineOf(kernel, bindings.length);
+      }
+    };
+    // What the adapter refuses is forgotten, and told when the plan runs.
+    if (made.ready < plan.steps.length) await guarded(rt, plan, { work }).catch(() => undefined);
+  }
 }
 
 /** Requests that keep nothing, with what they were last run by. */
@@ -188,8 +207,10 @@ export async function submit(request: Request): Promise<() => Promise<TypedArray
       executable.destroy();
     },
   });
+  if (!executable.proven) await compileAhead(rt, executable.fresh);
   executable.proven = true;
   fresh.forEach((t, i) => t.storage = kept[i]);
+  await makePipelinesAhead(rt);
   return finish;
 }
 

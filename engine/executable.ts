@@ -1,5 +1,5 @@
 /** Plans made ready to run: their dispatches encoded, uploads written, results read back. */
-import type { Ref } from "./compile/bindings.ts";
+import type { PlanStep, Ref } from "./compile/bindings.ts";
 import type { Plan } from "./compile/plan.ts";
 import { DTYPES, type TypedArray } from "./dtype.ts";
 import type { Pass, Pipeline, Runtime } from "./runtime.ts";
@@ -29,6 +29,8 @@ export class Executable {
   private readonly upload: GPUBuffer | undefined;
   private readonly staged: Uint8Array;
   private lastOutside: readonly Storage[] = [];
+  /** The first dispatches of kernels that no plan has run before. */
+  readonly fresh: readonly PlanStep[];
   /** Whether the adapter has been given the plan before, and had nothing against it. */
   proven = false;
 
@@ -36,13 +38,21 @@ export class Executable {
     this.arena = runtime.arenaOf(plan);
     this.upload = plan.uploadBytes > 0 ? runtime.createBuffer(plan.uploadBytes) : undefined;
     this.staged = new Uint8Array(plan.uploadBytes);
-    this.steps = plan.steps.map(({ kernel, bindings }) => ({
-      label: kernel.label,
-      pipeline: runtime.pipelineOf(kernel, bindings.length),
-      bindings,
-      grid: kernel.grid,
-      outside: bindings.some((b) => b.kind === "leaf" || b.kind === "target"),
-      sizes: kernel.sizes && runtime.sizes.groupOf(kernel.sizes),
+    const fresh: PlanStep[] = [];
+    const pipelineOf = (step: PlanStep) => {
+      const pipeline = runtime.pipelineOf(step.kernel, step.bindings.length);
+      if (!pipeline.taken) fresh.push(step);
+      pipeline.taken = true;
+      return pipeline;
+    };
+    this.fresh = fresh;
+    this.steps = plan.steps.map((step) => ({
+      label: step.kernel.label,
+      pipeline: pipelineOf(step),
+      bindings: step.bindings,
+      grid: step.kernel.grid,
+      outside: step.bindings.some((b) => b.kind === "leaf" || b.kind === "target"),
+      sizes: step.kernel.sizes && runtime.sizes.groupOf(step.kernel.sizes),
       group: undefined,
     }));
   }

@@ -20,6 +20,8 @@ export interface Pipeline {
   readonly pipeline: GPUComputePipeline;
   /** Layout of the bind group of its storage buffers. */
   readonly layout: GPUBindGroupLayout;
+  /** Whether a plan has taken it to run it. */
+  taken: boolean;
 }
 
 /** What a device has done since it was opened. */
@@ -196,7 +198,7 @@ export class Runtime {
         }),
         compute: { module, entryPoint: "main" },
       });
-      this.pipelines.set(key, found = { pipeline, layout });
+      this.pipelines.set(key, found = { pipeline, layout, taken: false });
     }
     return found;
   }

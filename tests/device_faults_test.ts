@@ -6,6 +6,7 @@ import {
   mul,
   read,
   relu,
+  reserve,
   runtime,
   submit,
   sum,
@@ -145,6 +146,20 @@ async function failing(args: string[], create: CreateTrainer, error: RegExp): Pr
   });
   return progress;
 }
+
+Deno.test("submit() names op and shape when it runs what was planned ahead, not before", async () => {
+  const mend = breakMatmul(DAMAGES[0][1]);
+  const broken = sum(product(11));
+  try {
+    await reserve({ read: [broken] });
+    equal((await read(relu(tensor(Float32Array.of(-1, 3.5)))))[1], 3.5);
+    await rejects(read(broken), /^Error: The adapter refuses a kernel\. Shader 'matmul 1x9x11x7 /);
+  } finally {
+    mend();
+    forgetPlans();
+  }
+  equal((await runtime()).failure, undefined);
+});
 
 Deno.test("train saves the steps before one that fails, and keeps them when the device is lost", () =>
   inFolder(async (folder) => {

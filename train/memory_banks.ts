@@ -1,8 +1,13 @@
 /** One self-sorting memory bank per class, and what a training step draws from it. */
 import { MemoryBank } from "../model/sss/memory_bank.ts";
 
-/** Items hold nothing beside what the bank itself compares. */
-type Bank = MemoryBank<null>;
+/** With each item its embedding as a unit vector, which many steps ask for. */
+type Bank = MemoryBank<Float32Array>;
+
+function unitVector(values: Float32Array): Float32Array {
+  const norm = Math.sqrt(values.reduce((sum, v) => sum + v * v, 0)) || 1;
+  return values.map((v) => v / norm);
+}
 
 /** Sizes of what the banks keep. */
 export interface MemorySizes {
@@ -33,7 +38,7 @@ export class MemoryBanks {
   constructor(private readonly sizes: MemorySizes) {
     this.banks = Array.from(
       { length: sizes.classes },
-      () => new MemoryBank<null>(sizes.size, sizes.iouSlack),
+      () => new MemoryBank<Float32Array>(sizes.size, sizes.iouSlack),
     );
   }
 
@@ -51,13 +56,17 @@ export class MemoryBanks {
    */
   offer(memories: Float32Array, embeddings: Float32Array, ious: Float32Array): void {
     const { classes, memory, embedding } = this.sizes;
-    for (let i = 0; i < ious.length; i++) {
-      const image = Math.floor(i / classes);
-      this.banks[i % classes].offer({
-        memory: memories.slice(i * memory, (i + 1) * memory),
-        embedding: embeddings.slice(image * embedding, (image + 1) * embedding),
-        iou: ious[i],
-        payload: null,
+    for (let image = 0; image * classes < ious.length; image++) {
+      const own = embeddings.slice(image * embedding, (image + 1) * embedding);
+      const payload = unitVector(own);
+      this.banks.forEach((bank, c) => {
+        const i = image * classes + c;
+        bank.offer({
+          memory: memories.slice(i * memory, (i + 1) * memory),
+          embedding: own,
+          iou: ious[i],
+          payload,
+        });
       });
     }
   }
@@ -72,8 +81,7 @@ export class MemoryBanks {
       bank.items.forEach((item, i) => {
         const at = c * size + i;
         memories.set(item.memory, at * memory);
-        const norm = Math.sqrt(item.embedding.reduce((sum, v) => sum + v * v, 0)) || 1;
-        embeddings.set(item.embedding.map((v) => v / norm), at * embedding);
+        embeddings.set(item.payload, at * embedding);
         filled[at] = 1;
       })
     );
@@ -129,11 +137,12 @@ export class MemoryBanks {
     this.clear();
     saved.counts.forEach((count, c) => {
       for (let i = 0; i < count; i++, at++) {
+        const own = saved.embeddings.slice(at * embedding, (at + 1) * embedding);
         this.banks[c].offer({
           memory: saved.memories.slice(at * memory, (at + 1) * memory),
-          embedding: saved.embeddings.slice(at * embedding, (at + 1) * embedding),
+          embedding: own,
           iou: saved.ious[at],
-          payload: null,
+          payload: unitVector(own),
         });
       }
     });

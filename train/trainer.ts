@@ -71,7 +71,7 @@ export interface StepReport {
   readonly learningRate: number;
   /** The loss scale before the step, in mixed precision. */
   readonly scaler?: GradScalerState;
-  /** `host`: building and submitting the graph, without waiting for the adapter. */
+  /** `host`: drawing inputs, submitting the step's graph and keeping memories, without any waiting. */
   readonly milliseconds: { readonly total: number; readonly host: number };
 }
 
@@ -100,6 +100,12 @@ function modelConfig({ model, samVersion, size }: TrainOptions): Sam2Config {
   const family = samVersion === "2.0" ? "sam2" : "sam2.1";
   const base: Sam2Config = model === "nano" ? CONFIGS.nano : CONFIGS[`${family}_hiera_${model}`];
   return { ...base, imageSize: size };
+}
+
+/** Unlabelled images, and what PCSW says of them where the method asks it. */
+interface UnlabelledBatch {
+  readonly images: readonly Float32Array[];
+  readonly pseudo: readonly SlicePseudo[] | undefined;
 }
 
 interface State {
@@ -203,19 +209,22 @@ export class Trainer {
   async step(): Promise<StepReport> {
     const start = performance.now();
     const step = this.done;
-    const leaves = await this.leaves(step);
-    const host = performance.now();
+    const unlabelled = await this.unlabelledBatch(step);
+    const before = performance.now();
+    const leaves = this.leaves(step, unlabelled);
     const { finish, reached } = await this.program.run(leaves);
+    const submitted = performance.now();
     const learningRate = this.options.learningRate * this.schedule(step);
     this.optimizer.update(learningRate, reached);
     this.ema.update(this.decay(step));
-    const hostMs = performance.now() - host;
     const { losses, memories, embeddings, ious, scaler } = await finish();
+    const read = performance.now();
     this.banks.offer(memories, embeddings, ious);
+    const host = submitted - before + performance.now() - read;
     this.done = step + 1;
     const { batchLabelled, batchUnlabelled } = this.options;
     const images = batchLabelled + (leaves.unlabelled ? 3 * batchUnlabelled : 0);
-    const milliseconds = { total: performance.now() - start, host: hostMs };
+    const milliseconds = { total: performance.now() - start, host };
     const report = { step: this.done, losses, images, learningRate, milliseconds };
     return scaler ? { ...report, scaler } : report;
   }
@@ -237,22 +246,28 @@ export class Trainer {
     return Math.floor(sss.teacherWarmup * steps);
   }
 
-  private async leaves(step: number): Promise<StepLeaves> {
-    const { method, seed, sss } = this.options;
+  /** The unlabelled images of a step with PCSW's verdicts, once the teacher is followed. */
+  private async unlabelledBatch(step: number): Promise<UnlabelledBatch | undefined> {
+    if (!this.unlabelledSampler || step < this.teacherWarmup) return undefined;
+    const slices = this.unlabelledSampler.indices(step - this.teacherWarmup);
+    const pseudo = this.options.method === "sss"
+      ? await this.pseudo.get(slices, step, this.teacher)
+      : undefined;
+    return { images: slices.map((i) => this.unlabelled.images[i]), pseudo };
+  }
+
+  private leaves(step: number, unlabelled: UnlabelledBatch | undefined): StepLeaves {
+    const { seed, sss } = this.options;
     const chosen = this.labelledSampler.indices(step);
     const batch = {
       images: chosen.map((i) => this.labelled.images[i]),
       labels: chosen.map((i) => this.labelled.labels[i]),
     };
-    const follow = this.unlabelledSampler && step >= this.teacherWarmup;
-    const slices = follow ? this.unlabelledSampler!.indices(step - this.teacherWarmup) : [];
-    const pseudo = method === "sss" && follow
-      ? await this.pseudo.get(slices, step, this.teacher)
-      : undefined;
-    const images = slices.map((i) => this.unlabelled.images[i]);
+    const sizes = this.sizes();
     return {
-      labelled: labelledInputs(batch, this.sizes(), seed, step),
-      unlabelled: follow ? unlabelledInputs(images, pseudo, this.sizes(), seed, step) : undefined,
+      labelled: labelledInputs(batch, sizes, seed, step),
+      unlabelled: unlabelled &&
+        unlabelledInputs(unlabelled.images, unlabelled.pseudo, sizes, seed, step),
       banks: this.remembers(step) ? this.bankLeaves() : undefined,
       lambda: scalar(unlabelledWeight(sss, step)),
     };

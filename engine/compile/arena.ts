@@ -66,25 +66,40 @@ function withinPiece(offset: number, bytes: number, pieceBytes: number): number 
 /** Puts each span, in an order, into the smallest gap between those placed before that are needed with it. */
 function placed(spans: readonly Span[], order: Order, pieceBytes: number): Layout {
   const offsets = new Array<number>(spans.length);
-  const byOffset: { span: Span; offset: number }[] = [];
+  // The spans placed so far by offset, in typed arrays: each span looks through all of them.
+  const starts = new Float64Array(spans.length);
+  const ends = new Float64Array(spans.length);
+  const firsts = new Int32Array(spans.length);
+  const lasts = new Int32Array(spans.length);
   let end = 0;
   const indices = spans.map((_, i) => i).sort((a, b) => order(spans[a], spans[b]) || a - b);
-  for (const index of indices) {
-    const span = spans[index];
+  indices.forEach((index, count) => {
+    const { bytes, first, last } = spans[index];
     let [free, best, smallest] = [0, -1, Infinity];
-    for (const { span: other, offset } of byOffset) {
-      if (other.last < span.first || other.first > span.last) continue;
-      const start = withinPiece(free, span.bytes, pieceBytes);
-      const gap = offset - start;
-      if (gap >= span.bytes && gap < smallest) [best, smallest] = [start, gap];
-      free = Math.max(free, offset + other.bytes);
+    for (let i = 0; i < count; i++) {
+      if (lasts[i] < first || firsts[i] > last) continue;
+      // Only a gap that is large enough is worth a look at the pieces.
+      if (starts[i] - free >= bytes) {
+        const start = withinPiece(free, bytes, pieceBytes);
+        const gap = starts[i] - start;
+        if (gap >= bytes && gap < smallest) [best, smallest] = [start, gap];
+      }
+      if (ends[i] > free) free = ends[i];
     }
-    const offset = best >= 0 ? best : withinPiece(free, span.bytes, pieceBytes);
+    const offset = best >= 0 ? best : withinPiece(free, bytes, pieceBytes);
     offsets[index] = offset;
-    end = Math.max(end, offset + span.bytes);
-    const next = byOffset.findIndex((other) => other.offset > offset);
-    byOffset.splice(next < 0 ? byOffset.length : next, 0, { span, offset });
-  }
+    end = Math.max(end, offset + bytes);
+    let at = count;
+    while (at > 0 && starts[at - 1] > offset) at--;
+    const insert = (row: Float64Array | Int32Array, value: number) => {
+      row.copyWithin(at + 1, at, count);
+      row[at] = value;
+    };
+    insert(starts, offset);
+    insert(ends, offset + bytes);
+    insert(firsts, first);
+    insert(lasts, last);
+  });
   return { offsets, bytes: end };
 }
 
