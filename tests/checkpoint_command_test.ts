@@ -50,6 +50,18 @@ Deno.test("checkpoint inspect prints format, configuration and tensors", () =>
     ]);
   }));
 
+Deno.test("checkpoint inspect keeps to one line per tensor, whatever its name", () =>
+  withFolder(async (folder) => {
+    const path = `${folder}/model.safetensors`;
+    await writeSafetensors(path, [
+      ["a\n\u001b[31mb", { shape: [1], data: new Float32Array(1) }],
+      ["x".repeat(300), { shape: [1], data: new Float32Array(1) }],
+    ]);
+    const [, , first, second] = (await printed("inspect", path)).split("\n");
+    match(first, /^ {2}a \[31mb {196}\[1\]/);
+    match(second, /^ {2}x{200}… {2}\[1\]/);
+  }));
+
 Deno.test("checkpoint inspect --json prints CRC-32 sums as unsigned numbers", () =>
   withFolder(async (folder) => {
     const path = `${folder}/model`;

@@ -3,12 +3,20 @@ import {
   match,
   rejects,
   strictEqual as equal,
+  throws,
 } from "node:assert/strict";
+import { openCheckpoint } from "../engine/checkpoint/mod.ts";
 import { writeSafetensors } from "../engine/safetensors.ts";
-import { type Checkpoint, loadCheckpoint, saveCheckpoint } from "../train/run/checkpoint.ts";
+import {
+  type Checkpoint,
+  loadCheckpoint,
+  RUN_FORMATS,
+  saveCheckpoint,
+} from "../train/run/checkpoint.ts";
 import { differences, type RunConfig } from "../train/run/config.ts";
 import { MetricsLog } from "../train/run/metrics_log.ts";
 import { defaults } from "../train/run/options.ts";
+import { trainedSize } from "../train/run/published_weights.ts";
 import { RunDirectory, writeJson } from "../train/run/run_dir.ts";
 
 const config: RunConfig = {
@@ -65,6 +73,13 @@ Deno.test("loadCheckpoint() throws a sentence when the file is missing, damaged 
     await rejects(loadCheckpoint(path), { name: "UserError", message: /last.*not a sound/ });
     await writeSafetensors(path, checkpoint.trainer.tensors);
     await rejects(loadCheckpoint(path), { name: "UserError", message: /no checkpoint of a run/ });
+    for (const run of ["", "{", "null", "{}", '{"config":{"train":{"size":33}}}']) {
+      await writeSafetensors(path, checkpoint.trainer.tensors, { format: RUN_FORMATS.train, run });
+      const message = `${path} is damaged: it does not say of what run it is.`;
+      await rejects(loadCheckpoint(path), { name: "UserError", message });
+      using file = await openCheckpoint(path);
+      throws(() => trainedSize(file), { name: "UserError", message });
+    }
   }));
 
 Deno.test("differences() is empty when only the place of the data and the schedule differ", () => {

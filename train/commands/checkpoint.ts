@@ -6,7 +6,7 @@ import {
   openCheckpoint,
   writeCheckpoint,
 } from "../../engine/checkpoint/mod.ts";
-import { UserError } from "../../engine/errors.ts";
+import { shortened, UserError } from "../../engine/errors.ts";
 import { compareStateDict, describeDifference } from "../../engine/nn/state_dict.ts";
 import { numel, show } from "../../engine/shape.ts";
 import { configOf } from "../../model/checkpoint_config.ts";
@@ -86,21 +86,26 @@ async function describeTensor(tensor: CheckpointTensor): Promise<TensorRow> {
 
 function report(file: CheckpointFile, rows: readonly (readonly [string, TensorRow])[]): string {
   const values = rows.reduce((sum, [, { shape }]) => sum + numel(shape), 0);
-  const width = Math.max(...rows.map(([name]) => name.length));
+  // On one line each, whatever a file calls its tensors.
+  const names = rows.map(([name]) => shortened(name, LONGEST_NAME));
+  const width = Math.max(...names.map(({ length }) => length));
   const columns = Math.max(...rows.map(([, { shape }]) => show(shape).length));
   return [
     `${file.name}: ${FORMATS[file.format]}, ${rows.length} tensors, ` +
     `${values.toLocaleString("en")} values`,
     `configuration: ${describeConfig(file)}`,
     ...(file.others.length > 0 ? [`left out: ${file.others.join(", ")}`] : []),
-    ...rows.map(([name, { shape, dtype, crc32 }]) => {
+    ...rows.map(([, { shape, dtype, crc32 }], i) => {
       const sum = crc32.toString(16).padStart(8, "0");
-      return `  ${name.padEnd(width)}  ${show(shape).padEnd(columns)}  ${
+      return `  ${names[i].padEnd(width)}  ${show(shape).padEnd(columns)}  ${
         dtype.padEnd(8)
       }  crc32 ${sum}`;
     }),
   ].join("\n");
 }
+
+/** Characters of a tensor's name that are printed. */
+const LONGEST_NAME = 200;
 
 /** Which weights of a run are meant. */
 const WHOSE = {

@@ -57,10 +57,32 @@ export async function loadCheckpoint<Config extends AnyRunConfig = RunConfig>(
       `${path} is no checkpoint of a run: its format is "${format ?? "unknown"}".`,
     );
   }
-  const { config, step, validation, state } = JSON.parse(run) as
-    & Checkpoint<Config>
-    & SavedTrainer;
+  const { config, step, validation, state } = parseRun<Config>(path, run);
   return { config, step, validation, trainer: { tensors, state } };
+}
+
+/** What a checkpoint says of its run beside the tensors. */
+type RunRecord<Config extends AnyRunConfig> =
+  & Omit<Checkpoint<Config>, "trainer">
+  & Pick<SavedTrainer, "state">;
+
+/**
+ * Reads what the metadata of a checkpoint say of its run.
+ *
+ * @throws {UserError} where that is damaged.
+ */
+export function parseRun<Config extends AnyRunConfig>(
+  path: string,
+  text: string | undefined,
+): RunRecord<Config> {
+  try {
+    const record = JSON.parse(text ?? "") as RunRecord<Config>;
+    const { size } = record.config.train;
+    if (size > 0 && size % 32 === 0) return record;
+  } catch {
+    // Told below.
+  }
+  throw new UserError(`${path} is damaged: it does not say of what run it is.`);
 }
 
 /**

@@ -1,6 +1,6 @@
 /** What of a checkpoint other programs can use. */
 import type { CheckpointFile, CheckpointTensor } from "../../engine/checkpoint/mod.ts";
-import { type Checkpoint, RUN_FORMATS } from "./checkpoint.ts";
+import { parseRun, RUN_FORMATS } from "./checkpoint.ts";
 import type { AnyRunConfig, RunCommand } from "./config.ts";
 
 /** Averaged weights, and what SSS has beside SAM-2. */
@@ -24,13 +24,16 @@ export function runCommandOf({ metadata }: CheckpointFile): RunCommand | undefin
   return commands.find((command) => RUN_FORMATS[command] === metadata.format);
 }
 
-/** The side of the input for which a run made its weights; `undefined` where nothing tells. */
+/**
+ * The side of the input for which a run made its weights; `undefined` where nothing tells.
+ *
+ * @throws {UserError} where the file says that it is of a run, but not of which.
+ */
 export function trainedSize(file: CheckpointFile): number | undefined {
   const size = Number(file.metadata[IMAGE_SIZE]);
   if (size > 0 && size % 32 === 0) return size;
   if (!runCommandOf(file)) return undefined;
-  const { config } = JSON.parse(file.metadata.run) as Checkpoint<AnyRunConfig>;
-  return config.train.size;
+  return parseRun<AnyRunConfig>(file.name, file.metadata.run).config.train.size;
 }
 
 /**
