@@ -96,7 +96,8 @@ const MAX_ELEMENTS = 2 ** 30;
 /**
  * Makes a node. The op functions check shapes and call this.
  *
- * @throws {RangeError} where the shape has more than 2^30 elements, stored or not.
+ * @throws {RangeError} where a size is no whole number of at least 1, or the shape has more than 2^30
+ * elements, stored or not.
  */
 export function node<P extends Primitive>(
   op: P,
@@ -105,6 +106,13 @@ export function node<P extends Primitive>(
   shape: Shape,
   dtype: DType = inputs[0].dtype,
 ): Tensor {
+  if (shape.some((size) => !Number.isInteger(size) || size < 1)) {
+    throw new RangeError(
+      `No tensor has the shape ${
+        show(shape)
+      }, as "${op}" would give: sizes are whole numbers from 1 on.`,
+    );
+  }
   const elements = numel(shape);
   if (elements > MAX_ELEMENTS) {
     throw new RangeError(
