@@ -191,22 +191,20 @@ export function softmaxDice(
   return mean(sub(1, div(shared, sizes)));
 }
 
-/** Mean (or sum) of squared differences. @throws {RangeError} where shapes differ. */
+/** Mean (or sum) of squared differences, broadcasting. */
 export function mseLoss(
   a: Tensor,
   b: Tensor,
   { reduction = "mean" }: { reduction?: Reduction } = {},
 ): Tensor {
-  requireSame("mseLoss", a, b);
   return reduceLoss(square(sub(cast(a, "f32"), cast(b, "f32"))), reduction);
 }
 
-/** Mean (or sum) of absolute differences. @throws {RangeError} where shapes differ. */
+/** Mean (or sum) of absolute differences, broadcasting. */
 export function l1Loss(
   a: Tensor,
   b: Tensor,
   { reduction = "mean" }: { reduction?: Reduction } = {},
 ): Tensor {
-  requireSame("l1Loss", a, b);
   return reduceLoss(abs(sub(cast(a, "f32"), cast(b, "f32"))), reduction);
 }

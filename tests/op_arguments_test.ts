@@ -10,10 +10,8 @@ import {
   embedding,
   indexSelect,
   interpolate,
-  l1Loss,
   linear,
   maxPool2d,
-  mseLoss,
   narrow,
   ones,
   read,
@@ -23,6 +21,7 @@ import {
   slice,
   split,
   stack,
+  sum,
   takeAlong,
   tensor,
   tile,
@@ -30,7 +29,7 @@ import {
   windowPartition,
   zeros,
 } from "../engine/mod.ts";
-import { deepStrictEqual as deepEqual, throws } from "node:assert/strict";
+import { deepStrictEqual as deepEqual, rejects, throws } from "node:assert/strict";
 
 const vector = tensor([1, 2, 3, 4, 5]);
 const matrix = tensor([1, 2, 3, 4, 5, 6], [2, 3]);
@@ -39,10 +38,12 @@ const weight = ones([2, 2, 3, 3]);
 const index = (...rows: readonly number[]) => tensor(Int32Array.from(rows));
 
 const REFUSED: readonly (readonly [() => unknown, RegExp])[] = [
-  [() => tensor([], [0, 3]), /^RangeError: No tensor has the shape \[0, 3\], as "leaf"/],
-  [() => zeros([-1]), /^RangeError: No tensor has the shape \[-1\]/],
-  [() => zeros([1.5]), /^RangeError: No tensor has the shape \[1.5\]/],
+  [() => tensor([], [0, 3]), /^RangeError: leaf: \[0, 3\] is the shape of no tensor/],
+  [() => zeros([-1]), /^RangeError: constant: \[-1\] is the shape of no tensor/],
+  [() => zeros([1.5]), /^RangeError: constant: \[1.5\] is the shape of no tensor/],
   [() => tensor([1, 2], [3]), /^RangeError: tensor: shape \[3\] does not fit 2 values/],
+  [() => sum(zeros([0, 3]), 0), /^RangeError: sum: \[0, 3\] is the shape of no tensor/],
+  [() => cat([zeros([0, 3]), matrix], 0), /^RangeError: cat: \[0, 3\] is the shape of no/],
   [() => arange(5, [3]), /^RangeError: arange: shape \[3\] does not fit 5/],
   [() => select(vector, 0, -7), /^RangeError: select: dimension 0 of \[5\] .* from -7/],
   [() => select(vector, 0, 5), /^RangeError: select: dimension 0 of \[5\] .* from 5/],
@@ -91,7 +92,7 @@ const REFUSED: readonly (readonly [() => unknown, RegExp])[] = [
     () => variance(tensor([3]), 0, false, { unbiased: true }),
     /^RangeError: variance: one value has no unbiased variance/,
   ],
-  ...[mseLoss, l1Loss, bceWithLogits, diceLoss, sigmoidFocalLoss].map((loss) =>
+  ...[bceWithLogits, diceLoss, sigmoidFocalLoss].map((loss) =>
     [
       () => loss(matrix, ones([3])),
       /^RangeError: \w+: \[2, 3\] and \[3\] differ in shape/,
@@ -101,6 +102,13 @@ const REFUSED: readonly (readonly [() => unknown, RegExp])[] = [
 
 Deno.test("ops refuse arguments that make no sense in a sentence", () => {
   for (const [call, message] of REFUSED) throws(call, message, String(call));
+});
+
+Deno.test("read() refuses an empty constant", async () => {
+  await rejects(
+    read(zeros([1, 0, 16])),
+    /^RangeError: A tensor of shape \[1, 0, 16\] has no values/,
+  );
 });
 
 Deno.test("narrow() and select() count from the end when the start is negative", async () => {
