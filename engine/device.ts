@@ -16,8 +16,10 @@ export interface TileChoices {
 
 /** What a kernel specialiser needs to know about the adapter. */
 export interface AdapterProfile {
-  /** `cpu`: a software Vulkan driver such as llvmpipe; `gpu`: everything else. */
+  /** Kernels for `cpu`, a software Vulkan driver such as llvmpipe, or for `gpu`, everything else. */
   readonly class: "cpu" | "gpu";
+  /** Whether a software driver runs the kernels, of whichever class they are: it ends long loops. */
+  readonly software: boolean;
   /** Subgroup size that every workgroup gets, or 0 where subgroup functions are refused. */
   readonly lanes: number;
   /** Largest number of invocations of one workgroup. */
@@ -152,6 +154,7 @@ export async function openDevice(
     offsetAlignment: gpu.limits.minStorageBufferOffsetAlignment,
     profile: {
       class: software ? "cpu" : "gpu",
+      software,
       lanes: gpu.features.has(SUBGROUPS) && fixed ? size : 0,
       maxInvocations: gpu.limits.maxComputeInvocationsPerWorkgroup,
       workgroupBytes: gpu.limits.maxComputeWorkgroupStorageSize,

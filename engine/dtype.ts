@@ -41,5 +41,10 @@ export function dtypeOf(data: TypedArray): DType {
   return data instanceof Int32Array ? "i32" : "u32";
 }
 
+/** Refuses whole numbers where an op computes in f32. @throws {TypeError} */
+export function requireFloat(op: string, { dtype }: { readonly dtype: DType }): void {
+  if (!isFloat(dtype)) throw new TypeError(`${op}: the tensor is ${dtype}, neither f32 nor f16.`);
+}
+
 /** Whether a type holds numbers that are computed with in f32. */
 export const isFloat = (dtype: DType): boolean => DTYPES[dtype].computed === "f32";

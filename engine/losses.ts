@@ -1,5 +1,5 @@
 /** Training losses, composed of primitives; they compute in f32 whatever type logits have. */
-import { type Shape, show } from "./shape.ts";
+import { sameShape, type Shape, show } from "./shape.ts";
 import type { Tensor } from "./tensor.ts";
 import { cast } from "./ops/cast.ts";
 import {
@@ -17,7 +17,7 @@ import {
   where,
 } from "./ops/elementwise.ts";
 import { oneHot } from "./ops/indexing.ts";
-import { permute, reshape } from "./ops/movement.ts";
+import { permute, requireRows, reshape } from "./ops/movement.ts";
 import { sum } from "./ops/reduce.ts";
 import { logSoftmax, softmax } from "./ops/softmax.ts";
 import { mean } from "./ops/statistics.ts";
@@ -42,6 +42,11 @@ function classMap(target: Tensor, classes: number): Tensor {
   return permute(last, dims);
 }
 
+function requireSame(op: string, x: Tensor, target: Tensor): void {
+  if (sameShape(x.shape, target.shape)) return;
+  throw new RangeError(`${op}: ${show(x.shape)} and ${show(target.shape)} differ in shape.`);
+}
+
 function requireTarget(op: string, logits: Tensor, target: Tensor): void {
   const positions: Shape = [logits.shape[0], ...logits.shape.slice(2)];
   if (show(positions) !== show(target.shape)) {
@@ -49,6 +54,7 @@ function requireTarget(op: string, logits: Tensor, target: Tensor): void {
       `${op}: targets ${show(target.shape)} do not fit logits ${show(logits.shape)}.`,
     );
   }
+  requireRows(op, target, logits.shape[1]);
 }
 
 /**
@@ -56,6 +62,7 @@ function requireTarget(op: string, logits: Tensor, target: Tensor): void {
  *
  * @param options.weight factor per position [B, ...]; the mean divides by their sum (0 ignores a
  * position; with all ignored the loss is 0).
+ * @throws {RangeError} where shapes do not fit, or a class from the host is not among them.
  *
  * @example Two of three classes
  * ```ts
@@ -93,6 +100,7 @@ export function bceWithLogits(
     weight?: Tensor;
   } = {},
 ): Tensor {
+  requireSame("bceWithLogits", scores, target);
   const logits = cast(scores, "f32");
   // Both terms are positive and exact in their tails, so nothing cancels for confident logits.
   const positive = mul(target, softplus(neg(logits)));
@@ -115,6 +123,7 @@ export function diceLoss(
 
 /** The terms of {@link diceLoss}, [N]. */
 export function dicePerObject(logits: Tensor, target: Tensor): Tensor {
+  requireSame("diceLoss", logits, target);
   const flat = [logits.shape[0], logits.size / logits.shape[0]];
   const p = reshape(sigmoid(cast(logits, "f32")), flat);
   const y = reshape(target, flat);
@@ -148,6 +157,7 @@ export function focalPerObject(
   target: Tensor,
   { alpha = 0.25, gamma = 2 }: FocalOptions = {},
 ): Tensor {
+  requireSame("sigmoidFocalLoss", logits, target);
   const p = sigmoid(cast(logits, "f32"));
   const miss = add(mul(p, sub(1, target)), mul(sub(1, p), target));
   // A square costs less than a power, forward and backward.
@@ -181,7 +191,7 @@ export function softmaxDice(
   return mean(sub(1, div(shared, sizes)));
 }
 
-/** Mean (or sum) of squared differences. */
+/** Mean (or sum) of squared differences, broadcasting. */
 export function mseLoss(
   a: Tensor,
   b: Tensor,
@@ -190,7 +200,7 @@ export function mseLoss(
   return reduceLoss(square(sub(cast(a, "f32"), cast(b, "f32"))), reduction);
 }
 
-/** Mean (or sum) of absolute differences. */
+/** Mean (or sum) of absolute differences, broadcasting. */
 export function l1Loss(
   a: Tensor,
   b: Tensor,

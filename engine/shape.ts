@@ -31,6 +31,15 @@ export function show(shape: Shape): string {
   return `[${shape.join(", ")}]`;
 }
 
+/** Refuses what is no whole number, or one below `least`. @throws {RangeError} */
+export function requireWhole(op: string, name: string, values: number | Shape, least = 1): void {
+  for (const value of typeof values === "number" ? [values] : values) {
+    if (Number.isInteger(value) && value >= least) continue;
+    const most = least === -Infinity ? "" : ` of at least ${least}`;
+    throw new RangeError(`${op}: ${name} is ${value}, not a whole number${most}.`);
+  }
+}
+
 /** Resolves a possibly negative dimension. @throws {RangeError} outside the rank. */
 export function dimension(dim: number, rank: number, op: string): number {
   const resolved = dim < 0 ? dim + rank : dim;

@@ -93,10 +93,24 @@ export class Tensor {
 /** Elements of a tensor at most: kernels count them, and those of a little padding, in 32 bits. */
 const MAX_ELEMENTS = 2 ** 30;
 
+/** An empty constant stands for "nothing there"; nothing is computed of it. */
+function requireElements(op: Primitive, inputs: readonly Tensor[], shape: Shape): void {
+  const whole = shape.every((size) => Number.isInteger(size) && size >= 0);
+  const shapes = [...inputs.map((x) => x.shape), ...op === "constant" ? [] : [shape]];
+  const wrong = whole ? shapes.find((shape) => shape.includes(0)) : shape;
+  if (!wrong) return;
+  throw new RangeError(
+    `${op}: ${
+      show(wrong)
+    } is the shape of no tensor with elements; sizes are whole numbers from 1 on.`,
+  );
+}
+
 /**
  * Makes a node. The op functions check shapes and call this.
  *
- * @throws {RangeError} where the shape has more than 2^30 elements, stored or not.
+ * @throws {RangeError} where a size is no whole number of at least 1, other than of an empty constant,
+ * or the shape has more than 2^30 elements, stored or not.
  */
 export function node<P extends Primitive>(
   op: P,
@@ -105,6 +119,7 @@ export function node<P extends Primitive>(
   shape: Shape,
   dtype: DType = inputs[0].dtype,
 ): Tensor {
+  requireElements(op, inputs, shape);
   const elements = numel(shape);
   if (elements > MAX_ELEMENTS) {
     throw new RangeError(

@@ -12,6 +12,7 @@ import { convLabel, type ConvShape, convSizes, rowLoads, u32 } from "./conv2d_sh
 import { packedSize, packWeights } from "./conv2d_pack.ts";
 import { bitsOfNumber, numbered, places, storeFunction } from "./matmul_store.ts";
 import { division } from "./quotient.ts";
+import { requireRounds } from "./rounds.ts";
 import { expand } from "./template.ts";
 import { measuredTile, shapeClassOf, TUNING } from "./tuning.ts";
 import source from "./conv2d_cpu.wgsl" with { type: "text" };
@@ -159,6 +160,8 @@ function convolve(
     stores: storeCode(wide),
   });
   const label = `${convLabel("conv2d", shape)} cpu ${nameOf(MR)}`;
+  // Storing takes a round for each filter.
+  requireRounds(label, sizes.turns + MR + 2, profile);
   return { label, source: code, grid: laid.grid, sizes };
 }
 

@@ -6,6 +6,7 @@ import { packedSize, packWeights } from "./conv2d_pack.ts";
 import type { Operand } from "./matmul_operand.ts";
 import { lowerProduct } from "./matmul_product.ts";
 import { storeFunction, tiles } from "./matmul_store.ts";
+import { requireRounds } from "./rounds.ts";
 import { expand } from "./template.ts";
 import columnsSource from "./conv2d_columns.wgsl" with { type: "text" };
 
@@ -218,5 +219,6 @@ function gatherColumns(
     sizes,
   });
   const label = convLabel("conv2d input gradient, taps of", shape);
+  requireRounds(label, sizes.taps + shape.kernel[0] + 1, profile);
   return { kernel: { label, source, grid }, args: ["tmp0", "out0", "epilogue"] };
 }

@@ -80,7 +80,7 @@ function layOut(shape: ConvShape, profile: AdapterProfile) {
   const rounds = Math.ceil(outWidth / 4) + 2;
   // Storing takes a round for each filter.
   const left = MOST_ROUNDS - MR - 1;
-  const most = profile.class === "cpu" ? Math.floor(left / rounds) : lines;
+  const most = profile.software ? Math.floor(left / rounds) : lines;
   const linesOfPart = Math.max(1, Math.min(most, Math.ceil(lines / Math.max(1, wanted))));
   const parts = Math.ceil(lines / linesOfPart);
   return {

@@ -152,8 +152,10 @@ function lowerSingle(
   return finishLowering(program, view, source, grid, sizes);
 }
 
-function teamSize(length: number, profile: AdapterProfile): number {
+/** Invocations that share a line. */
+function teamOf({ size }: AxisView, profile: AdapterProfile): number {
   if (profile.class === "cpu") return profile.lanes;
+  const length = size % 4 === 0 ? size / 4 : size;
   const wanted = Math.min(Math.max(length, 32), 256, profile.maxInvocations);
   return 2 ** Math.floor(Math.log2(wanted));
 }
@@ -193,7 +195,7 @@ function lowerTeam(
   const T = vector ? "vec4f" : "f32";
   const lines = view.outer;
   const length = view.size / (vector ? 4 : 1);
-  const TEAM = teamSize(length, profile);
+  const TEAM = teamOf(view, profile);
   const chunks = Math.ceil(length / TEAM);
   const CHUNKS = keptChunks(program, view, chunks, profile);
   const rest = CHUNKS < chunks;
@@ -248,6 +250,6 @@ export function lowerLines(
   epilogue: Epilogue = IDENTITY,
 ): Lowering {
   const alone = view.inner > 1 || view.size <= 16 || (profile.class === "cpu" && !profile.lanes);
-  if (profile.class === "cpu") requireShort(program, view, alone ? 1 : profile.lanes);
+  if (profile.software) requireShort(program, view, alone ? 1 : teamOf(view, profile));
   return (alone ? lowerSingle : lowerTeam)(program, view, profile, epilogue);
 }

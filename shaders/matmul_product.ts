@@ -19,22 +19,27 @@ import { cpuProduct, type LeftSums } from "./matmul_cpu.ts";
 import { type CpuTile, cpuTile } from "./matmul_cpu_tile.ts";
 import { gpuProduct, type GpuTile, gpuTile } from "./matmul_gpu.ts";
 import type { Parts, Product } from "./matmul_operand.ts";
-import { storeFunction, sumFunction } from "./matmul_store.ts";
+import { storeFunction, sumFunction, VECTORS } from "./matmul_store.ts";
 import { maximum } from "./nan.ts";
 import { MOST_ROUNDS } from "./rounds.ts";
 import { expand } from "./template.ts";
 import { TUNING } from "./tuning.ts";
 import reduceSource from "./matmul_reduce.wgsl" with { type: "text" };
 
-function cut(product: Product, tileCount: number, unit: number, profile: AdapterProfile): Parts {
+/** Rounds of all loops of an invocation in a turn, which takes `unit` values of k. */
+const ROUNDS_OF_TURN = { cpu: 1, gpu: 27 };
+
+function cut(product: Product, tile: CpuTile | GpuTile, profile: AdapterProfile): Parts {
   const { m, n, k, batch } = product;
+  const { count: tileCount, unit } = tile;
   const { workgroups, shortest, leastWork } = TUNING[profile.class].parts;
   const wanted = Math.ceil(workgroups / tileCount);
   const longEnough = Math.floor(k / shortest);
   const heavyEnough = Math.floor(2 * batch * m * n * k / leastWork);
   const fitting = Math.floor(profile.maxBindingBytes / (batch * m * n * 4));
   // Half the rounds: storing takes some as well.
-  const least = profile.class === "cpu" ? Math.ceil(k / unit / (MOST_ROUNDS / 2)) : 1;
+  const rounds = k / unit * ROUNDS_OF_TURN[tile.class];
+  const least = profile.software ? Math.ceil(rounds / (MOST_ROUNDS / 2)) : 1;
   const count = Math.max(least, Math.min(wanted, longEnough, heavyEnough, fitting));
   const chunk = Math.ceil(Math.ceil(k / count) / unit) * unit;
   return { count: Math.ceil(k / chunk), chunk };
@@ -57,7 +62,7 @@ export function lowerProduct(
   const tile: CpuTile | GpuTile = profile.class === "cpu"
     ? cpuTile(product, profile)
     : gpuTile(product, profile);
-  const parts = cut(product, tile.count, tile.unit, profile);
+  const parts = cut(product, tile, profile);
   const generate = (target: Product, last: Epilogue, sums?: LeftSums): Step =>
     tile.class === "cpu"
       ? cpuProduct(target, tile, parts, profile, last, sums)
@@ -106,16 +111,20 @@ export interface PartialSums {
   readonly columns?: number;
   /** How they are joined; `sum` where it is left out. */
   readonly join?: "sum" | "max";
+  /** What they are; `f32` where it is left out. */
+  readonly scalar?: "f32" | "i32" | "u32";
   /** Sums of as many terms, which the same dispatch adds up. */
   readonly companion?: Companion & { readonly partial: Arg; readonly size: number } | undefined;
 }
 
 /** The dispatch that joins partial results, in order, and applies the epilogue. */
 export function sumParts(
-  { label, partial, out, terms, size, columns, join = "sum", companion }: PartialSums,
+  parts: PartialSums,
   profile: AdapterProfile,
   epilogue: Epilogue,
 ): Step {
+  const { label, partial, out, terms, size, columns, companion } = parts;
+  const { join = "sum", scalar = "f32" } = parts;
   const width = size % 4 === 0 ? 4 : 1;
   const workgroup = profile.class === "cpu" ? 8 : 64;
   const count = size / width;
@@ -131,16 +140,18 @@ export function sumParts(
     : "";
   const known = columns ? [{ stride: 1, size: columns, code: "x" }] : [];
   const source = expand(reduceSource, {
-    bindings: storage(0, "partial", width === 4 ? "vec4f" : "f32") +
-      (join === "sum" ? "" : maximum(width)) + summed +
-      storeFunction(epilogue, result, width, known),
+    bindings: storage(0, "partial", width === 4 ? VECTORS[scalar] : scalar) +
+      (join === "sum" || scalar !== "f32" ? "" : maximum(width)) + summed +
+      storeFunction(epilogue, result, width, known, scalar),
     companion: companion !== undefined,
     sizes: declareSizes(sizes),
     workgroup,
     width,
     column: columns ? `, i * ${width}u % sizes.columns` : "",
     joined: (a: string, b: string) =>
-      join === "sum" ? `${a} + ${b}` : `maximum_${width}(${a}, ${b})`,
+      join === "sum"
+        ? `${a} + ${b}`
+        : `${scalar === "f32" ? `maximum_${width}` : "max"}(${a}, ${b})`,
   });
   return {
     kernel: { label: `${label} ${join} of ${terms} parts`, source, grid, sizes },

@@ -1,19 +1,24 @@
 /** What the product and convolution kernels share: tile numbering and the store with its epilogue. */
 import { type Coordinate, type Epilogue, grid1d, type Sizes, storage } from "./kernel.ts";
 
+/** Vectors of four, by what they are made of. */
+export const VECTORS = { f32: "vec4f", i32: "vec4<i32>", u32: "vec4<u32>" } as const;
+
 /**
  * WGSL of binding `binding`, named `result`, and of `put(index, value)`, which stores there what the
  * epilogue makes of a value (`f32`, or `vec4f` for width 4, where `index` is a multiple of 4).
  *
  * @param known coordinates that `put` takes as further arguments, named by their `code`.
+ * @param scalar type of the values; other than `f32` without an epilogue alone.
  */
 export function storeFunction(
   epilogue: Epilogue,
   binding: number,
   width: 1 | 4,
   known: readonly Coordinate[] = [],
+  scalar: keyof typeof VECTORS = "f32",
 ): string {
-  const type = width === 4 ? "vec4f" : "f32";
+  const type = width === 4 ? VECTORS[scalar] : scalar;
   const done = epilogue.apply("index", "value", width, known);
   const parameters = ["index: u32", `value: ${type}`, ...known.map(({ code }) => `${code}: u32`)];
   return `${storage(binding, "result", type)}

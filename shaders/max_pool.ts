@@ -2,6 +2,7 @@
 import type { AdapterProfile } from "../engine/device.ts";
 import { declareSizes, type Epilogue, grid1d, IDENTITY, type Lowering, storage } from "./kernel.ts";
 import { maximum, nan } from "./nan.ts";
+import { requireRounds } from "./rounds.ts";
 import { expand } from "./template.ts";
 import source from "./max_pool.wgsl" with { type: "text" };
 
@@ -54,6 +55,9 @@ function lower(
   });
   const name = backward ? "max pool gradient" : "max pool";
   const label = `${name} ${images}x${rows}x${columns}x${channels}, ${kernel} by ${stride}`;
+  // The gradient looks through each window that an element lies in.
+  const windows = backward ? Math.ceil(kernel / stride) ** 2 : 1;
+  requireRounds(label, windows * (kernel ** 2 + 1), profile);
   const args = backward ? ["in0", "in1", "out0"] as const : ["in0", "out0"] as const;
   return { steps: [{ kernel: { label, source: text, grid, sizes }, args: [...args, "epilogue"] }] };
 }

@@ -2,6 +2,7 @@
 import type { AdapterProfile } from "../engine/device.ts";
 import type { AxisView } from "../engine/shape.ts";
 import { declareSizes, type Epilogue, grid1d, IDENTITY, type Lowering, storage } from "./kernel.ts";
+import { requireRounds } from "./rounds.ts";
 import { expand } from "./template.ts";
 import source from "./resample.wgsl" with { type: "text" };
 
@@ -45,6 +46,7 @@ export function lowerResample(
     ragged: outer % ROWS !== 0,
   });
   const label = `resample ${outer}x${size}x${view.inner} to ${length}, ${taps} taps`;
+  requireRounds(label, taps + 1, profile);
   return {
     steps: [{
       kernel: { label, source: text, grid, sizes },

@@ -57,6 +57,7 @@ Deno.test("layOut() keeps random spans apart and within pieces, near the bound",
 /** A CPU adapter, so that the plan does not depend on the machine. */
 const PROFILE: AdapterProfile = {
   class: "cpu",
+  software: true,
   lanes: 8,
   maxInvocations: 1024,
   workgroupBytes: 32768,

@@ -1,24 +1,31 @@
 import { deepStrictEqual as deepEqual, ok, throws } from "node:assert/strict";
 import {
+  add,
   applyRotary,
   arange,
   axialRotary,
   batchNorm2d,
   cast,
+  clamp,
   embedding,
   full,
   gradients,
+  indexSelect,
   interpolate,
+  logsumexp,
   maxPool2d,
   mul,
+  norm,
   oneHot,
   pad,
+  pow,
   read,
   readAll,
   reshape,
   sum,
   takeAlong,
   tensor,
+  where,
   windowPartition,
   windowUnpartition,
 } from "../engine/mod.ts";
@@ -171,4 +178,39 @@ Deno.test("pad() surrounds with the value when one is given, and passes gradient
   const [values, found] = await readAll([padded, slope!]);
   deepEqual([...values], [-7, -7, -7, -7, -7, -7, -7, -7, 1, 2, 3, -7]);
   deepEqual([...found], [2, 4, 6]);
+});
+
+Deno.test("rows that a computed index does not find are NaN, and get no gradient", async () => {
+  const x = tensor([1, 2, 3, 4, 5, 6], [2, 3]);
+  const far = (...rows: number[]) => add(tensor(Uint32Array.from(rows)), 1);
+  const rows = indexSelect(x, 0, far(0, 1, 9));
+  const along = takeAlong(x, 1, reshape(far(2, 0), [2, 1]));
+  const kept = sum(where(tensor([1, 0, 0], [3, 1]), rows, 0));
+  const [slope] = gradients(add(kept, sum(rows)), [x]);
+  const whole = indexSelect(tensor(Int32Array.of(7, 8)), 0, far(0, 1));
+  const [a, b, c, d] = await readAll([rows, along, slope!, whole]);
+  deepEqual([...a], [4, 5, 6, NaN, NaN, NaN, NaN, NaN, NaN]);
+  deepEqual([...b], [NaN, 5]);
+  deepEqual([...c], [0, 0, 0, 2, 2, 2]);
+  deepEqual([...d], [8, 0]);
+});
+
+Deno.test("norm(), pow() and logsumexp() have PyTorch's values and slopes at 0 and infinity", async () => {
+  const x = tensor([0, 0, 3, 4], [2, 2]);
+  const y = tensor([2, 0, 1, 3], [2, 2]);
+  const [dNorm] = gradients(sum(norm(x, 1)), [x]);
+  const [dBase, dExponent] = gradients(sum(pow(x, y)), [x, y]);
+  const extremes = tensor([-Infinity, -Infinity, Infinity, 1, NaN, 1], [3, 2]);
+  const [length, a, b, c, joined] = await readAll([
+    ...[norm(x, 1), dNorm!, dBase!, dExponent!, logsumexp(extremes, 1)],
+  ]);
+  close(length, [0, 5]);
+  close(a, [0, 0, 0.6, 0.8]);
+  close(b, [0, 0, 1, 48], 1e-4);
+  close(c, [0, 0, 3 * Math.log(3), 64 * Math.log(4)], 1e-3);
+  deepEqual([...joined], [-Infinity, Infinity, NaN]);
+});
+
+Deno.test("clamp() gives the upper limit everywhere when the lower one is above it", async () => {
+  deepEqual([...await read(clamp(tensor([1, 3, 5]), 4, 2))], [2, 2, 2]);
 });

@@ -1,14 +1,18 @@
 /** Loops of more rounds than llvmpipe gives an invocation: cut up or unrolled, or refused. */
 import {
+  conv2d,
   cumsum,
   dfeSimilarity,
   evaluate,
   gradients,
   indexSelect,
+  interpolate,
+  maxPool2d,
   numel,
   readAll,
   scaledDotProductAttention,
   type Shape,
+  softmax,
   sum,
   tensor,
   useSchedule,
@@ -112,6 +116,50 @@ Deno.test("lines that an invocation cannot go through are refused", async () => 
     await rejects(evaluate([g!]), /^RangeError: indexAdd .* takes 70001 rounds of loops/);
     const map = leaf(3, 1, 1, 2 ** 10, 2 ** 11 + 4);
     await rejects(evaluate([dfeSimilarity(map, map)]), /^RangeError: dfeSimilarity .* rounds/);
+  } finally {
+    useSchedule(undefined);
+  }
+});
+
+Deno.test("kernels for GPUs are cut or refused as well when a software adapter runs them", async () => {
+  const { profile } = await deviceFor("gpu");
+  const shape = { batchA: 1, batchB: 1, m: 4, k: 90000, n: 4, transA: false, transB: false };
+  const chunkOn = (software: boolean) =>
+    Number(
+      lowerMatmul(shape, { ...profile, software }).steps[0].kernel.source
+        .match(/min\(\d+u, kFirst \+ (\d+)u\)/)![1],
+    );
+  ok(chunkOn(true) <= MOST_ROUNDS / 1.7, `${chunkOn(true)}`);
+  useSchedule("gpu");
+  try {
+    const x = leaf(1, 90000, 2);
+    await rejects(evaluate([softmax(x, 0)]), /^RangeError: softmax over 90000 .* software adapter/);
+    const rows = indexSelect(leaf(2, 3, 1), 0, tensor(new Uint32Array(70000)));
+    const [g] = gradients(sum(rows), [rows.inputs[0]]);
+    await rejects(evaluate([g!]), /^RangeError: indexAdd .* takes 70001 rounds of loops/);
+    const [q, k] = [leaf(3, 1, 1, 1, 8), leaf(4, 1, 1, 70000, 8)];
+    await rejects(
+      evaluate([scaledDotProductAttention(q, k, k)]),
+      /^RangeError: attention forward .* rounds of loops/,
+    );
+  } finally {
+    useSchedule(undefined);
+  }
+});
+
+Deno.test("pooling, resampling and convolutions are refused when their loops are too long", async () => {
+  const map = leaf(1, 1, 1, 300, 300);
+  await rejects(evaluate([maxPool2d(map, { kernel: 300 })]), /max pool .* takes 90001 rounds/);
+  const small = leaf(2, 1, 1, 33, 33);
+  const [slope] = gradients(sum(maxPool2d(small, { kernel: 17, stride: 1 })), [small]);
+  await rejects(evaluate([slope!]), /max pool gradient .* takes 83810 rounds/);
+  const line = leaf(3, 1, 1, 1, 70000);
+  const mean = interpolate(line, { size: [1, 1], mode: "bilinear", antialias: true });
+  await rejects(evaluate([mean]), /resample .* takes 70001 rounds/);
+  useSchedule("cpu");
+  try {
+    const deep = conv2d(leaf(4, 1, 70000, 3, 3), leaf(5, 1, 70000, 3, 3));
+    await rejects(evaluate([deep]), /conv2d .* takes 70006 rounds/);
   } finally {
     useSchedule(undefined);
   }

@@ -1,7 +1,7 @@
 import { canonicalise } from "../engine/compile/graph.ts";
 import { makePlan } from "../engine/compile/plan.ts";
 import { activeProfile, useSchedule } from "../engine/evaluate.ts";
-import { amax, argmax, mul, read, sum, type Tensor, tensor } from "../engine/mod.ts";
+import { amax, argmax, mul, permute, read, sum, type Tensor, tensor } from "../engine/mod.ts";
 import { heavyRules } from "../engine/primitives.ts";
 import { close, values } from "./close.ts";
 import { SCHEDULES } from "./kernel_harness.ts";
@@ -78,6 +78,20 @@ for (const schedule of SCHEDULES) {
       return total;
     });
     close(await read(sum(product, [0])), overRows, 1e-5, "over rows");
+  });
+
+  on("sum() and amax() over many dimensions apart from each other agree with loops", async () => {
+    // Beside the longest dimension there are more terms than a loop may have rounds.
+    const shape = [37, 3, 37, 31, 2];
+    const data = values(numel(shape), 4);
+    const x = permute(tensor(data, shape), [2, 1, 0, 4, 3]);
+    const kept = [0, 1, 2].map((i) => {
+      const own = data.filter((_, at) => Math.floor(at / (37 * 31 * 2)) % 3 === i);
+      return { sum: own.reduce((a, b) => a + b, 0), largest: own.reduce((a, b) => Math.max(a, b)) };
+    });
+    const sums = await read(sum(x, [0, 2, 3, 4]));
+    close(sums, kept.map(({ sum }) => sum), 2e-3, "sum");
+    deepEqual([...await read(amax(x, [0, 2, 3, 4]))], kept.map(({ largest }) => largest));
   });
 
   on("argmax() takes the first of equal values", async () => {

@@ -47,8 +47,8 @@ const COMMON = {
 
 /** Adapters that nobody has: no plan below asks a real one. */
 const PROFILES: Readonly<Record<string, AdapterProfile>> = {
-  cpu: { ...COMMON, class: "cpu", lanes: 8, maxBindingBytes: 2 ** 27 },
-  gpu: { ...COMMON, class: "gpu", lanes: 0, maxBindingBytes: 2 ** 27 },
+  cpu: { ...COMMON, class: "cpu", software: true, lanes: 8, maxBindingBytes: 2 ** 27 },
+  gpu: { ...COMMON, class: "gpu", software: false, lanes: 0, maxBindingBytes: 2 ** 27 },
 };
 
 let made = 0;

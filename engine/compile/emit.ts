@@ -302,8 +302,13 @@ export class Emitter {
         flat: coords[along],
         lanes: null,
       });
-      const moved = coords.map((c, k) => k === along ? this.let(`u32(${row.code})`) : c);
-      return this.value(input, { shape, coords: moved, lanes });
+      const at = this.let(`u32(${row.code})`);
+      const moved = coords.map((c, k) => k === along ? at : c);
+      const value = this.value(input, { shape, coords: moved, lanes });
+      const none = DTYPES[n.dtype].literal(NaN);
+      const nothing = value.wide ? `${typeOf(n.dtype, true)}(${none})` : none;
+      const inside = `${at} < ${this.numbers.of(shape[along], "size")}`;
+      return { code: this.let(`select(${nothing}, ${value.code}, ${inside})`), wide: value.wide };
     }
     return this.padded(n, coords, lanes);
   }

@@ -1,7 +1,7 @@
 /** The graph of one computation: nodes in order, equal subexpressions merged, and its fingerprint. */
 import type { Primitive } from "../attributes.ts";
 import type { DType } from "../dtype.ts";
-import type { Shape } from "../shape.ts";
+import { type Shape, show } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 
 /** A node of the canonical graph. Inputs have smaller indices. */
@@ -61,8 +61,14 @@ function inOrder(targets: readonly Tensor[]): Tensor[] {
 /**
  * Builds the canonical graph of `targets`. Leaves are numbered by first use, not by age: a table that
  * is made once and kept must not change the graph of later runs.
+ *
+ * @throws {RangeError} where a target is empty.
  */
 export function canonicalise(targets: readonly Tensor[]): Graph {
+  const empty = targets.find((t) => t.size === 0);
+  if (empty) {
+    throw new RangeError(`A tensor of shape ${show(empty.shape)} has no values to compute.`);
+  }
   const nodes: GraphNode[] = [];
   const leaves: Tensor[] = [];
   const byKey = new Map<string, GraphNode>();

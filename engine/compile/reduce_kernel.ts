@@ -1,7 +1,7 @@
 /** Kernels generated for sums, maxima and argmax, with what they read computed on the way. */
 import type { AdapterProfile } from "../device.ts";
-import { isFloat } from "../dtype.ts";
-import { numel, type Shape, show, stridesOf } from "../shape.ts";
+import { type DType, DTYPES, isFloat } from "../dtype.ts";
+import { numel, stridesOf } from "../shape.ts";
 import {
   type Arg,
   type Companion,
@@ -13,109 +13,36 @@ import {
   storage,
 } from "../../shaders/kernel.ts";
 import { sumParts } from "../../shaders/matmul_product.ts";
-import { Emitter, helperSource, type Index, type Value, widen } from "./emit.ts";
-import { keepsOrder, type Root } from "./fuse.ts";
+import { Emitter, helperSource, type Index, typeOf, type Value, widen } from "./emit.ts";
+import type { Root } from "./fuse.ts";
 import type { GraphNode } from "./graph.ts";
 import { Bindings, entry, withAccesses } from "./map_kernel.ts";
 import { Numbers } from "./numbers.ts";
+import {
+  extentOf,
+  type Layout,
+  layoutOf,
+  MAX_TERMS,
+  type Split,
+  splitOf,
+} from "./reduce_layout.ts";
 
 type Op = "sum" | "amax" | "argmax";
 
 /** Runtime bits, because compilers refuse or fold constant infinities. */
 const LOWEST = "var<private> lowest_bits: u32 = 0xff800000u;";
-const lowest = "bitcast<f32>(lowest_bits)";
 
-interface Layout {
-  /** Dimensions that are walked over: the input's, or neighbours of it joined. */
-  readonly shape: Shape;
-  readonly reduced: readonly number[];
-  readonly outputs: number;
-  /** Last dimension longer than 1: the one along which vectors may run. */
-  readonly last: number;
-}
-
-function layoutOf(root: Root): Layout {
-  const input = root.node.inputs[0];
-  const inputs = root.companion ? [input, root.companion.node.inputs[0]] : [input];
-  const attributes = root.node.tensor.attributes as { dims?: readonly number[]; dim?: number };
-  const reduced = attributes.dims ?? [attributes.dim!];
-  const own = { shape: input.shape, reduced };
-  const joins = inputs.every((x) => keepsOrder(x, root.leaves)) &&
-    reduced.some((d) => input.shape[d] > 1);
-  const layout = joins ? joinNeighbours(own) : own;
-  const last = layout.shape.findLastIndex((size) => size > 1);
-  return { ...layout, outputs: root.node.size, last: Math.max(last, 0) };
-}
-
-/** Joins neighbouring dimensions that are alike: fewer loops, and texts that more shapes share. */
-function joinNeighbours({ shape, reduced }: Pick<Layout, "shape" | "reduced">) {
-  const joined: { size: number; reduced: boolean }[] = [];
-  shape.forEach((size, d) => {
-    const last = joined.at(-1);
-    if (size === 1) return;
-    if (last?.reduced === reduced.includes(d)) last.size *= size;
-    else joined.push({ size, reduced: reduced.includes(d) });
-  });
-  return {
-    shape: joined.map(({ size }) => size),
-    reduced: joined.flatMap((dim, d) => dim.reduced ? [d] : []),
-  };
-}
-
-/** Elements (or vectors) along a dimension. */
-const extentOf = ({ shape, last }: Layout, dim: number, width: 1 | 4) =>
-  width === 4 && dim === last ? shape[dim] / 4 : shape[dim];
-
-/** Elements (or vectors) that make up one result. */
-const termsOf = (layout: Layout, width: 1 | 4) =>
-  layout.reduced.reduce((n, dim) => n * extentOf(layout, dim, width), 1);
-
-/** How the longest reduced dimension is cut, one piece an invocation. */
-interface Split {
-  readonly dim: number;
-  readonly pieces: number;
-  readonly chunk: number;
-}
-
-/**
- * Invocations that should have work, the least terms of one, and the terms of a result from which on a
- * second dispatch costs less than it saves.
- */
-const BUSY = {
-  cpu: { threads: 64, terms: 1024, worth: 4096 },
-  gpu: { threads: 8192, terms: 16, worth: 32 },
-};
-
-/**
- * Terms of one invocation at most: llvmpipe leaves the loops of an invocation after 65,535 rounds, those
- * of outer loops included, without a word.
- */
-const MAX_TERMS = 2 ** 15;
+/** WGSL of the value that no other is less than. */
+const lowest = (dtype: DType) =>
+  isFloat(dtype)
+    ? "bitcast<f32>(lowest_bits)"
+    : DTYPES[dtype].literal(dtype === "u32" ? 0 : -(2 ** 31));
 
 /** Elements in a round of a loop of argmax, whose terms one invocation has to see. */
 const MAX_REPEATS = 2 ** 7;
 
-function splitOf(layout: Layout, width: 1 | 4, threads: number, profile: AdapterProfile): Split {
-  const extent = (dim: number) => extentOf(layout, dim, width);
-  const dim = layout.reduced.reduce((a, b) => extent(b) > extent(a) ? b : a);
-  const busy = BUSY[profile.class];
-  const terms = termsOf(layout, width);
-  const most = Math.floor(MAX_TERMS * extent(dim) / terms);
-  if (most === 0) {
-    throw new RangeError(
-      `A reduction of ${show(layout.shape)} over dimensions ${show(layout.reduced)} is too long: ` +
-        "reduce them one after the other.",
-    );
-  }
-  const useful = terms < busy.worth ? 1 : Math.floor(terms / busy.terms);
-  const wanted = Math.ceil(busy.threads / threads);
-  const even = Math.ceil(extent(dim) / Math.max(1, Math.min(extent(dim), useful, wanted)));
-  const chunk = Math.min(most, even);
-  return { dim, pieces: Math.ceil(extent(dim) / chunk), chunk };
-}
-
-const combine = (op: Op, a: string, b: string, width: 1 | 4 = 1) =>
-  op === "sum" ? `${a} + ${b}` : `maximum_${width}(${a}, ${b})`;
+const combine = (op: Op, dtype: DType, a: string, b: string, width: 1 | 4 = 1) =>
+  op === "sum" ? `${a} + ${b}` : `${isFloat(dtype) ? `maximum_${width}` : "max"}(${a}, ${b})`;
 
 interface Body {
   readonly bindings: Bindings;
@@ -193,16 +120,18 @@ export function reduceLowering(
   });
   const keptVector = width === 4 && !reduced.includes(last);
   const groups = keptVector ? outputs / 4 : outputs;
-  const split = op === "argmax" || !isFloat(root.node.dtype)
+  const split = op === "argmax"
     ? { dim: -1, pieces: 1, chunk: 0 }
     : splitOf(layout, width, groups, profile);
   const threads = groups * split.pieces;
   const workgroup = profile.class === "cpu" && threads < 1024 ? profile.lanes || 8 : 64;
   const label = `reduce ${op} [${shape}] over ${reduced}`;
-  const called = op === "sum" ? [] : op === "amax" ? ["maximum_1", "maximum_4"] : ["nan_1"];
-  for (const name of called) body.emitter.helpers.add(name);
+  const { dtype } = root.node.inputs[0];
+  const called = { sum: [], amax: ["maximum_1", "maximum_4"], argmax: ["nan_1"] }[op];
+  for (const name of isFloat(dtype) ? called : []) body.emitter.helpers.add(name);
   const single = split.pieces === 1;
   const plan: Plan = {
+    dtype,
     width,
     keptVector,
     split,
@@ -233,6 +162,7 @@ export function reduceLowering(
       out: "out0",
       terms: split.pieces,
       size: outputs,
+      scalar: DTYPES[dtype].computed,
     } as const;
     const besides = companion && { ...companion, partial: "tmp1", size: outputs } as const;
     steps.push(sumParts({ ...parts, join, companion: besides }, profile, epilogue));
@@ -245,6 +175,8 @@ export function reduceLowering(
 }
 
 interface Plan {
+  /** Of what is reduced. */
+  readonly dtype: DType;
   readonly width: 1 | 4;
   readonly keptVector: boolean;
   readonly split: Split;
@@ -296,27 +228,26 @@ function reduceSource(
   epilogues: readonly Epilogue[],
 ): Text {
   const { bindings, numbers, emitter } = body;
-  const { keptVector } = plan;
+  const { keptVector, dtype } = plan;
   const wide = plan.width === 4;
-  const start = op === "sum"
-    ? `${wide ? "vec4<f32>" : "f32"}(0.0)`
-    : wide
-    ? `vec4<f32>(${lowest})`
-    : lowest;
+  const type = (wide: boolean) => typeOf(dtype, wide);
+  const none = op === "sum" ? isFloat(dtype) ? "0.0" : DTYPES[dtype].literal(0) : lowest(dtype);
+  const start = wide || op === "sum" ? `${type(wide)}(${none})` : none;
   const emitted = emitter.codesFor(body.values);
   const place = plan.single ? "o" : `piece * ${numbers.of(layout.outputs, "outputs")} + o`;
   const reduced = emitted.values.map((value, k) => {
     const { acc, total, result } = namesOf(k);
-    const term = wide ? widen(value, "f32") : value.code;
+    const term = wide ? widen(value, dtype) : value.code;
+    const join = (a: string, b: string) => combine(op, dtype, a, b);
     const whole = wide && !keptVector
-      ? combine(op, combine(op, `${acc}.x`, `${acc}.y`), combine(op, `${acc}.z`, `${acc}.w`))
+      ? join(join(`${acc}.x`, `${acc}.y`), join(`${acc}.z`, `${acc}.w`))
       : acc;
     const stored = plan.single
       ? epilogues[k].apply("o", total, keptVector ? 4 : 1)
       : { statements: "", value: total };
     return {
       start: `var ${acc} = ${start};`,
-      step: `${acc} = ${combine(op, acc, term, plan.width)};`,
+      step: `${acc} = ${combine(op, dtype, acc, term, plan.width)};`,
       finish: `let ${total} = ${whole};
   ${stored.statements}
   ${result}[${keptVector ? `(${place}) / 4u` : place}] = ${stored.value};`,
@@ -337,9 +268,8 @@ function reduceSource(
   // A companion's result comes before the reduction's own, whose epilogue follows.
   const outputs = epilogues.map((_, k) => namesOf(k).result).toReversed();
   const last = bindings.next + outputs.length;
-  const type = keptVector ? "vec4<f32>" : "f32";
   const source = `${plan.header}
-${outputs.map((name, i) => storage(bindings.next + i, name, type)).join("\n")}
+${outputs.map((name, i) => storage(bindings.next + i, name, type(keptVector))).join("\n")}
 ${plan.single ? epilogues.map((epilogue) => epilogue.declarations(last)).join("\n") : ""}
 ${declarations}
 ${entry(plan.workgroup)}
@@ -358,9 +288,10 @@ function argmaxSource(layout: Layout, body: Body, plan: Plan): Text {
   if (repeats > MAX_REPEATS) {
     throw new RangeError(`argmax of ${length} elements: ${MAX_TERMS * MAX_REPEATS} is the most.`);
   }
+  const higher = isFloat(plan.dtype) ? "(x > best || nan_1(x)) && !nan_1(best)" : "x > best";
   const look = `${code}
-    let x = f32(${value.code});
-    if ((x > best || nan_1(x)) && !nan_1(best)) { best = x; at = c${dim}; }`;
+    let x = ${typeOf(plan.dtype, false)}(${value.code});
+    if (${higher}) { best = x; at = c${dim}; }`;
   const size = numbers.of(length, "size");
   const round = (k: number) =>
     `let c${dim} = r * ${repeats}u + ${k}u;
@@ -372,7 +303,7 @@ function argmaxSource(layout: Layout, body: Body, plan: Plan): Text {
   const main = `let o = i;
   if (o >= ${numbers.of(plan.groups, "threads")}) { return; }
   ${body.kept.join("\n  ")}
-  var best = ${lowest};
+  var best = ${lowest(plan.dtype)};
   var at = 0u;
   ${body.loops.length === 0 ? `{ let c${dim} = 0u; ${look} }` : loop}
   result[o] = at;`;

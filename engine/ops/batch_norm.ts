@@ -1,5 +1,6 @@
 /** Batch normalisation over batch and space. */
 import { raised } from "../autocast.ts";
+import { show } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 import { add, detach, mul, rsqrt, square, sub } from "./elementwise.ts";
 import { reshape } from "./movement.ts";
@@ -28,7 +29,7 @@ export interface BatchNormOptions {
  *
  * @returns the result, and the running statistics after it (those given, when not training). The
  * normalisation takes the biased variance, the running one the unbiased, as in PyTorch.
- * @throws {RangeError} when training on one value per channel.
+ * @throws {RangeError} where shapes do not fit, or when training on one value per channel.
  */
 export function batchNorm2d(
   values: Tensor,
@@ -39,6 +40,14 @@ export function batchNorm2d(
 ): { out: Tensor; running: RunningStats } {
   const x = raised(values);
   const [batch, channels, height, width] = x.shape;
+  const vectors = [weight, bias, running.mean, running.variance];
+  if (x.rank !== 4 || vectors.some((v) => v.rank !== 1 || v.size !== channels)) {
+    throw new RangeError(
+      `batchNorm2d: weight, bias, mean and variance of ${
+        vectors.map((v) => show(v.shape)).join(", ")
+      } do not fit ${show(x.shape)} as [B, C, H, W].`,
+    );
+  }
   const perChannel = (v: Tensor) => reshape(v, [1, channels, 1, 1]);
   const apply = (center: Tensor, variance: Tensor) => {
     const scale = mul(rsqrt(add(variance, eps)), perChannel(weight));

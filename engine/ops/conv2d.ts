@@ -8,7 +8,7 @@ import {
 import type { ConvAttributes } from "../attributes.ts";
 import { lowered } from "../autocast.ts";
 import type { HeavyRule } from "../rule.ts";
-import { type Shape, show } from "../shape.ts";
+import { requireWhole, type Shape, show } from "../shape.ts";
 import { node, type Tensor } from "../tensor.ts";
 import { add } from "./elementwise.ts";
 import { factors, matmul } from "./matmul.ts";
@@ -38,7 +38,7 @@ function convShape(x: Shape, weight: Shape, { stride, padding, groups }: ConvAtt
 /** Adds a value for each channel, where there is one. */
 function addBias(op: string, y: Tensor, bias: Tensor | undefined): Tensor {
   if (!bias) return y;
-  if (bias.size !== y.shape[1]) {
+  if (bias.rank !== 1 || bias.size !== y.shape[1]) {
     throw new RangeError(`${op}: a bias of ${show(bias.shape)} for ${y.shape[1]} channels.`);
   }
   return add(y, reshape(lowered(bias), [1, -1, 1, 1]));
@@ -60,7 +60,10 @@ export function conv2d(
   bias?: Tensor,
   options: Conv2dOptions = {},
 ): Tensor {
-  const groups = options.groups ?? 1;
+  const { stride = 1, padding = 0, groups = 1 } = options;
+  requireWhole("conv2d", "the stride", stride);
+  requireWhole("conv2d", "the padding", padding, 0);
+  requireWhole("conv2d", "the number of groups", groups);
   if (x.rank !== 4 || weight.rank !== 4 || weight.shape[1] * groups !== x.shape[1]) {
     throw new RangeError(
       `conv2d: weights of ${show(weight.shape)} do not fit an input of ${show(x.shape)} ` +
@@ -68,8 +71,8 @@ export function conv2d(
     );
   }
   const attributes: ConvAttributes = {
-    stride: pair(options.stride ?? 1),
-    padding: pair(options.padding ?? 0),
+    stride: pair(stride),
+    padding: pair(padding),
     groups,
   };
   const shape = convShape(x.shape, weight.shape, attributes);

@@ -1,7 +1,7 @@
 /** Running sums along a dimension. */
 import { lowerCumsum } from "../../shaders/cumsum.ts";
 import { raised } from "../autocast.ts";
-import { isFloat } from "../dtype.ts";
+import { requireFloat } from "../dtype.ts";
 import type { HeavyRule } from "../rule.ts";
 import { axisView, dimension } from "../shape.ts";
 import { node, type Tensor } from "../tensor.ts";
@@ -12,9 +12,7 @@ import { node, type Tensor } from "../tensor.ts";
  * @throws {TypeError} for a tensor that is neither f32 nor f16.
  */
 export function cumsum(x: Tensor, dim: number): Tensor {
-  if (!isFloat(x.dtype)) {
-    throw new TypeError(`cumsum: the tensor is ${x.dtype}, neither f32 nor f16.`);
-  }
+  requireFloat("cumsum", x);
   const view = axisView(x.shape, dimension(dim, x.rank, "cumsum"));
   return node("cumsum", { ...view, reverse: false }, [raised(x)], x.shape);
 }

@@ -1,17 +1,26 @@
 /** Elementwise ops. They fuse: a chain of them, with the movement between, becomes one kernel. */
 import type { BinaryAttributes, Primitive, UnaryAttributes } from "../attributes.ts";
 import { promoted, raised } from "../autocast.ts";
-import { type DType, isFloat, type TypedArray } from "../dtype.ts";
+import { type DType, isFloat, requireFloat, type TypedArray } from "../dtype.ts";
 import type { Gradient } from "../rule.ts";
-import { broadcastShapes, type Shape } from "../shape.ts";
+import { broadcastShapes, numel, type Shape, show } from "../shape.ts";
 import { node, type Tensor, tensor } from "../tensor.ts";
 import { expand, padZeros } from "./movement.ts";
 
 /** A tensor, or a number that stands for a scalar of the other operand's type. */
 export type Operand = Tensor | number;
 
-/** A tensor with one value everywhere. */
+/** Whether a number is one of a type's: of 32 bits, whole numbers with or without a sign. */
+const belongs = (value: number, dtype: DType) =>
+  isFloat(dtype) || (Number.isInteger(value) && value >= -(2 ** 31) && value < 2 ** 32);
+
+/**
+ * A tensor with one value everywhere.
+ *
+ * @throws {TypeError} where the type has no such value.
+ */
 export function full(shape: Shape, value: number, dtype: DType = "f32"): Tensor {
+  if (!belongs(value, dtype)) throw new TypeError(`full: ${value} is no ${dtype}.`);
   return node("constant", { value }, [], shape, dtype);
 }
 
@@ -26,18 +35,27 @@ export function scalar(value: number): Tensor {
   return tensor(Float32Array.of(value) as TypedArray, []);
 }
 
-/** `0, 1, …, n - 1` as u32 in a shape of n elements. */
+/**
+ * `0, 1, …, n - 1` as u32 in a shape of n elements.
+ *
+ * @throws {RangeError} where the shape has another number of them.
+ */
 export function arange(n: number, shape: Shape = [n]): Tensor {
+  if (numel(shape) !== n) {
+    throw new RangeError(`arange: shape ${show(shape)} does not fit ${n} values.`);
+  }
   return node("iota", {}, [], shape, "u32");
 }
 
-function lift(x: Operand, like: DType): Tensor {
-  return typeof x === "number" ? full([], x, like) : x;
+function lift(op: string, x: Operand, like: DType): Tensor {
+  if (typeof x !== "number") return x;
+  if (!belongs(x, like)) throw new TypeError(`${op}: ${x} is no ${like}; cast the tensor.`);
+  return full([], x, like);
 }
 
 function pair(op: string, a: Operand, b: Operand): [Tensor, Tensor] {
   const like = typeof a === "number" ? (b as Tensor).dtype ?? "f32" : a.dtype;
-  const [x, y] = promoted([lift(a, like), lift(b, like)]);
+  const [x, y] = promoted([lift(op, a, like), lift(op, b, like)]);
   if (x.dtype !== y.dtype) {
     throw new TypeError(`${op}: operands are ${x.dtype} and ${y.dtype}; cast one of them.`);
   }
@@ -50,8 +68,22 @@ function binary(op: keyof BinaryAttributes, a: Operand, b: Operand, dtype?: DTyp
   return node(op, {}, [x, y], x.shape, dtype ?? x.dtype);
 }
 
+/** Unary ops of whole numbers, by the types that have them. */
+const WHOLE: Partial<Record<keyof UnaryAttributes, readonly DType[]>> = {
+  neg: ["i32"],
+  abs: ["i32", "u32"],
+  sign: ["i32"],
+};
+
 function unary(op: Exclude<keyof UnaryAttributes, "cast" | "bitcast">, x: Tensor): Tensor {
+  if (!WHOLE[op]?.includes(x.dtype)) requireFloat(op, x);
   return node(op, {}, [x], x.shape);
+}
+
+function bitwise(op: "xor" | "shiftRight", a: Operand, b: Operand): Tensor {
+  const out = binary(op, a, b);
+  if (out.dtype !== "u32") throw new TypeError(`${op}: operands are ${out.dtype}, not u32.`);
+  return out;
 }
 
 /** a + b, broadcasting. */
@@ -60,7 +92,7 @@ export const add = (a: Operand, b: Operand): Tensor => binary("add", a, b);
 export const sub = (a: Operand, b: Operand): Tensor => binary("sub", a, b);
 /** a * b, broadcasting. */
 export const mul = (a: Operand, b: Operand): Tensor => binary("mul", a, b);
-/** a / b, broadcasting. */
+/** a / b, broadcasting; of whole numbers, rounded towards 0. */
 export const div = (a: Operand, b: Operand): Tensor => binary("div", a, b);
 /** Larger of the two; at ties each operand gets half of the gradient. */
 export const maximum = (a: Operand, b: Operand): Tensor => binary("maximum", a, b);
@@ -79,9 +111,14 @@ export const eq = (a: Operand, b: Operand): Tensor => binary("eq", a, b, "f32");
 /** 1 where a differs from b, else 0 (f32). */
 export const ne = (a: Operand, b: Operand): Tensor => sub(1, eq(a, b));
 /** Bitwise exclusive or of u32. */
-export const xor = (a: Operand, b: Operand): Tensor => binary("xor", a, b);
-/** Logical right shift of u32. */
-export const shiftRight = (a: Operand, b: Operand): Tensor => binary("shiftRight", a, b);
+export const xor = (a: Operand, b: Operand): Tensor => bitwise("xor", a, b);
+/** Logical right shift of u32, by less than 32. */
+export function shiftRight(a: Operand, b: Operand): Tensor {
+  if (typeof b === "number" && !(b >= 0 && b < 32)) {
+    throw new RangeError(`shiftRight: ${b} is not from 0 to 31.`);
+  }
+  return bitwise("shiftRight", a, b);
+}
 /** 1 where x is 0, else 0. */
 export const logicalNot = (x: Tensor): Tensor => eq(x, 0);
 /** 1 where both are not 0, else 0. */
@@ -120,7 +157,10 @@ export const relu = (x: Tensor): Tensor => unary("relu", x);
 /** x * x. */
 export const square = (x: Tensor): Tensor => mul(x, x);
 /** 1 / x. */
-export const reciprocal = (x: Tensor): Tensor => div(1, raised(x));
+export function reciprocal(x: Tensor): Tensor {
+  requireFloat("reciprocal", x);
+  return div(1, raised(x));
+}
 /** Exact GELU, x * Phi(x). */
 export const gelu = (x: Tensor): Tensor => mul(mul(x, 0.5), add(erf(mul(x, Math.SQRT1_2)), 1));
 /** x * sigmoid(x). */
@@ -128,6 +168,7 @@ export const silu = (x: Tensor): Tensor => mul(x, sigmoid(x));
 
 /** `base` to the power of `exponent`. */
 export function pow(base: Tensor, exponent: Operand): Tensor {
+  requireFloat("pow", base);
   const x = raised(base);
   if (exponent === 2) return square(x);
   if (exponent === 1) return x;
@@ -135,11 +176,11 @@ export function pow(base: Tensor, exponent: Operand): Tensor {
   return binary("pow", x, exponent);
 }
 
-/** x limited to [min, max]; the gradient passes at the limits. */
+/** x limited to [min, max], or max where min is larger; the gradient passes at the limits. */
 export function clamp(x: Tensor, min = -Infinity, max = Infinity): Tensor {
   let out = x;
   if (min > -Infinity) out = where(lt(x, min), min, out);
-  if (max < Infinity) out = where(gt(x, max), max, out);
+  if (max < Infinity) out = where(gt(out, max), max, out);
   return out;
 }
 
@@ -214,9 +255,12 @@ export const binaryGradients: FusedGradients<keyof BinaryAttributes> = {
   ],
   pow: (n, g, needs) => {
     const [x, y] = n.inputs;
+    // At a base of 0 the products below would be 0 times infinity.
+    const slope = () => where(eq(y, 0), 0, mul(y, binary("pow", x, sub(y, 1))));
+    const growth = () => where(logicalAnd(eq(x, 0), ge(y, 0)), 0, mul(n, log(x)));
     return [
-      needs[0] ? mul(g, mul(y, binary("pow", x, sub(y, 1)))) : undefined,
-      needs[1] ? mul(g, mul(n, log(x))) : undefined,
+      needs[0] ? mul(g, slope()) : undefined,
+      needs[1] ? mul(g, growth()) : undefined,
     ];
   },
   maximum: (

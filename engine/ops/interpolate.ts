@@ -1,9 +1,12 @@
 /** Resizing of images as two 1-D resamples. */
+import { requireFloat } from "../dtype.ts";
 import { numel } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 import { reshape } from "./movement.ts";
 import { resample } from "./resample.ts";
 import { type Band, isIdentity, type ResampleMode, resizeBand } from "./resample_tables.ts";
+
+const MODES: readonly ResampleMode[] = ["nearest", "bilinear", "bicubic"];
 
 /** Options of {@link interpolate}: the target size or a factor, one of both. */
 export interface InterpolateOptions {
@@ -23,6 +26,7 @@ export interface InterpolateOptions {
  *
  * @throws {RangeError} for another rank, for sizes below 1, or where not exactly one of `size` and
  * `scaleFactor` is given.
+ * @throws {TypeError} for a tensor that is neither f32 nor f16.
  */
 export function interpolate(x: Tensor, options: InterpolateOptions): Tensor {
   const { size, scaleFactor, mode, antialias = false } = options;
@@ -30,6 +34,10 @@ export function interpolate(x: Tensor, options: InterpolateOptions): Tensor {
   if ((size === undefined) === (scaleFactor === undefined)) {
     throw new RangeError("interpolate: give either size or scaleFactor.");
   }
+  if (!MODES.includes(mode)) {
+    throw new RangeError(`interpolate: the mode "${mode}" is not one of ${MODES.join(", ")}.`);
+  }
+  requireFloat("interpolate", x);
   if (antialias && mode === "nearest") {
     throw new RangeError("interpolate: nearest has no antialias.");
   }

@@ -1,6 +1,7 @@
 /** Layer normalisation along the last dimension, or along the channels of [B, C, H, W]. */
 import { lowerLayerNorm, lowerLayerNormBackward } from "../../shaders/layer_norm.ts";
 import { raised } from "../autocast.ts";
+import { requireFloat } from "../dtype.ts";
 import type { HeavyRule } from "../rule.ts";
 import { axisView, type Shape, show } from "../shape.ts";
 import { node, type Tensor } from "../tensor.ts";
@@ -17,6 +18,7 @@ function along(
   eps: number,
   op: string,
 ): Tensor {
+  requireFloat(op, x);
   const view = axisView(x.shape, dim);
   if (weight.size !== view.size || bias.size !== view.size) {
     throw new RangeError(

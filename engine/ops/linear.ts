@@ -12,6 +12,7 @@ import { reshape } from "./movement.ts";
  * @param x [..., inputs]
  * @param weight [outputs, inputs]
  * @param bias [outputs]
+ * @throws {RangeError} where shapes do not fit.
  */
 export function linear(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
   const [outputs, inputs] = weight.shape;
@@ -19,6 +20,9 @@ export function linear(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
     throw new RangeError(
       `linear: ${show(x.shape)} does not fit a weight of ${show(weight.shape)}.`,
     );
+  }
+  if (bias && (bias.rank !== 1 || bias.size !== outputs)) {
+    throw new RangeError(`linear: a bias of ${show(bias.shape)} for ${outputs} outputs.`);
   }
   const rows = matmul(reshape(x, [-1, inputs]), weight, { transB: true });
   const out = bias ? add(rows, lowered(bias)) : rows;

@@ -3,7 +3,7 @@ import type { Attributes } from "../attributes.ts";
 import { promoted } from "../autocast.ts";
 import { isFloat } from "../dtype.ts";
 import type { Gradient } from "../rule.ts";
-import { axisView, dimension, numel, sameShape, type Shape, show } from "../shape.ts";
+import { axisView, dimension, numel, requireWhole, sameShape, type Shape, show } from "../shape.ts";
 import { node, type Tensor } from "../tensor.ts";
 import { sumTo } from "./reduce.ts";
 
@@ -94,9 +94,8 @@ export function slice(x: Tensor, dim: number, start: number, end?: number, step 
   const size = x.shape[d];
   const bound = (v: number) => Math.min(Math.max(v < 0 ? v + size : v, 0), size);
   const [from, to] = [bound(start), bound(end ?? size)];
-  if (!Number.isInteger(step) || step < 1) {
-    throw new RangeError(`slice: step ${step} is not positive.`);
-  }
+  requireWhole("slice", "the step", step);
+  requireWhole("slice", "a bound", [start, end ?? size], -Infinity);
   const length = Math.max(0, Math.ceil((to - from) / step));
   if (length === 0) {
     throw new RangeError(
@@ -110,15 +109,35 @@ export function slice(x: Tensor, dim: number, start: number, end?: number, step 
   return node("slice", { start: starts, step: steps }, [x], shape);
 }
 
-/** `length` elements of one dimension from `start`. */
-export const narrow = (x: Tensor, dim: number, start: number, length: number): Tensor =>
-  slice(x, dim, start, start + length);
+/**
+ * `length` elements of one dimension from `start`, which counts from its end where it is negative.
+ *
+ * @throws {RangeError} where the dimension does not have them.
+ */
+export function narrow(x: Tensor, dim: number, start: number, length: number): Tensor {
+  return within(x, dim, start, length, "narrow");
+}
 
-/** One element of a dimension, which is removed. */
+/**
+ * One element of a dimension, which is removed; a negative index counts from its end.
+ *
+ * @throws {RangeError} where the dimension does not have it.
+ */
 export function select(x: Tensor, dim: number, index: number): Tensor {
-  const d = dimension(dim, x.rank, "select");
-  const at = index < 0 ? index + x.shape[d] : index;
-  return squeeze(slice(x, d, at, at + 1), d);
+  return squeeze(within(x, dim, index, 1, "select"), dim);
+}
+
+function within(x: Tensor, dim: number, start: number, length: number, op: string): Tensor {
+  const d = dimension(dim, x.rank, op);
+  const from = start < 0 ? start + x.shape[d] : start;
+  if (!Number.isInteger(from) || from < 0 || !(length >= 1) || from + length > x.shape[d]) {
+    throw new RangeError(
+      `${op}: dimension ${dim} of ${
+        show(x.shape)
+      } does not have ${length} element(s) from ${start}.`,
+    );
+  }
+  return slice(x, d, from, from + length);
 }
 
 /** Reverses dimensions. */
@@ -155,8 +174,13 @@ export function padZeros(x: Tensor, amounts: readonly (readonly [number, number]
   return node("pad", { before, after }, [x], shape);
 }
 
-/** Joins tensors along a dimension. */
+/**
+ * Joins tensors along a dimension.
+ *
+ * @throws {RangeError} where there is none, or they differ in type or in another dimension.
+ */
 export function cat(tensors: readonly Tensor[], dim: number): Tensor {
+  if (tensors.length === 0) throw new RangeError("cat: there is no tensor to join.");
   const parts = promoted(tensors);
   const first = parts[0];
   const d = dimension(dim, first.rank, "cat");
@@ -182,6 +206,7 @@ export function stack(parts: readonly Tensor[], dim: number): Tensor {
 
 /** Repeats the whole tensor along each dimension. */
 export function tile(x: Tensor, repeats: Shape): Tensor {
+  requireWhole("tile", "a number of repeats", repeats);
   const lead = Math.max(0, repeats.length - x.rank);
   const sizes = [...new Array<number>(lead).fill(1), ...x.shape];
   const times = [...new Array<number>(sizes.length - repeats.length).fill(1), ...repeats];
@@ -193,12 +218,26 @@ export function tile(x: Tensor, repeats: Shape): Tensor {
 /** Repeats each element `times` along a dimension. */
 export function repeatInterleave(x: Tensor, times: number, dim: number): Tensor {
   const d = dimension(dim, x.rank, "repeatInterleave");
+  requireWhole("repeatInterleave", "the number of repeats", times);
   const [before, after] = [x.shape.slice(0, d + 1), x.shape.slice(d + 1)];
   const wide = expand(reshape(x, [...before, 1, ...after]), [...before, times, ...after]);
   return reshape(wide, x.shape.map((size, i) => i === d ? size * times : size));
 }
 
-/** Rows `index` (a vector of u32 or i32) of a dimension. */
+/** Refuses an index that is known on the host and names no row of `size`. @throws {RangeError} */
+export function requireRows(op: string, index: Tensor, size: number): void {
+  const at = index.host?.findIndex((row: number) => row < 0 || row >= size) ?? -1;
+  if (at >= 0) {
+    throw new RangeError(`${op}: ${index.host![at]} is not from 0 to ${size - 1}.`);
+  }
+}
+
+/**
+ * Rows `index` (a vector of u32 or i32) of a dimension. An index that was computed and names no row
+ * gives NaN, or 0 of whole numbers, and its gradient goes nowhere.
+ *
+ * @throws {RangeError} where an index from the host names no row.
+ */
 export function indexSelect(x: Tensor, dim: number, index: Tensor): Tensor {
   const d = dimension(dim, x.rank, "indexSelect");
   if (index.rank !== 1 || isFloat(index.dtype)) {
@@ -206,6 +245,7 @@ export function indexSelect(x: Tensor, dim: number, index: Tensor): Tensor {
       `indexSelect: the index is ${index.dtype} ${show(index.shape)}, not an integer vector.`,
     );
   }
+  requireRows("indexSelect", index, x.shape[d]);
   const shape = x.shape.map((size, i) => i === d ? index.size : size);
   return node("indexSelect", { dim: d }, [x, index], shape);
 }

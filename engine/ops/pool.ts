@@ -5,9 +5,9 @@ import {
   type PoolShape,
   windowsIn,
 } from "../../shaders/max_pool.ts";
-import { isFloat } from "../dtype.ts";
+import { requireFloat } from "../dtype.ts";
 import { adjacent, type HeavyRule, type InputView } from "../rule.ts";
-import { type Shape, show } from "../shape.ts";
+import { requireWhole, type Shape, show } from "../shape.ts";
 import { node, type Tensor } from "../tensor.ts";
 import { permute } from "./movement.ts";
 import { noSecondDerivative } from "./second_derivative.ts";
@@ -16,7 +16,7 @@ import { noSecondDerivative } from "./second_derivative.ts";
  * Largest value of each kernel-sized window of [B, C, H, W], without padding; windows that would pass
  * the edge are left out. At ties the first place in row-major order gets the gradient, as in PyTorch.
  *
- * @throws {RangeError} where the kernel is larger than the map.
+ * @throws {RangeError} where the kernel is larger than the map, or it or the stride is below 1.
  * @throws {TypeError} where x is neither f32 nor f16.
  */
 export function maxPool2d(
@@ -24,10 +24,12 @@ export function maxPool2d(
   { kernel, stride = kernel }: { kernel: number; stride?: number },
 ): Tensor {
   const [batch, channels, height, width] = x.shape;
+  requireWhole("maxPool2d", "the kernel", kernel);
+  requireWhole("maxPool2d", "the stride", stride);
   if (x.rank !== 4 || kernel > height || kernel > width) {
     throw new RangeError(`maxPool2d: kernel ${kernel} does not fit ${show(x.shape)}.`);
   }
-  if (!isFloat(x.dtype)) throw new TypeError(`maxPool2d: x is ${x.dtype}, neither f32 nor f16.`);
+  requireFloat("maxPool2d", x);
   const [rows, columns] = [height, width].map((size) => windowsIn(size, kernel, stride));
   // The primitive has channels last, as the maps of transformers have: there, nothing moves at all.
   const map = permute(x, [0, 2, 3, 1]);

@@ -21,11 +21,33 @@ function view(x: Tensor, shape: Shape): Tensor {
   return sameShape(x.shape, shape) ? x : node("reshape", {}, [x], shape);
 }
 
+/** Terms that kernels can add up beside those of the longest dimension: their loops have an end. */
+const MOST_BESIDE = 2 ** 15;
+
+/** `x` with the dimensions `over` joined to one at its end. */
+function joinedLast(x: Tensor, over: readonly number[]): Tensor {
+  const rest = x.shape.flatMap((_, d) => over.includes(d) ? [] : [d]);
+  const order = [...rest, ...over];
+  const moved = order.every((d, i) => d === i)
+    ? x
+    : node("permute", { dims: order }, [x], order.map((d) => x.shape[d]));
+  return view(moved, [...rest.map((d) => x.shape[d]), numel(over.map((d) => x.shape[d]))]);
+}
+
 function reduce(op: "sum" | "amax", x: Tensor, dims: Dims, keepdim: boolean): Tensor {
   const over = resolve(x, dims, op);
+  const sizes = x.shape.filter((size, d) => size !== 1 && over.includes(d));
   const effective = over.filter((d) => x.shape[d] !== 1);
-  const out = effective.length === 0 ? x : node(op, { dims: effective }, [x], kept(x.shape, over));
-  return keepdim ? out : view(out, x.shape.filter((_, i) => !over.includes(i)));
+  const beside = numel(sizes) / sizes.reduce((a, b) => Math.max(a, b), 1);
+  const shape = kept(x.shape, over);
+  const reduced = (x: Tensor, dims: readonly number[]) =>
+    node(op, { dims }, [x], x.shape.map((size, d) => dims.includes(d) ? 1 : size));
+  const out = effective.length === 0
+    ? x
+    : beside <= MOST_BESIDE
+    ? reduced(x, effective)
+    : reduced(joinedLast(x, effective), [x.rank - effective.length]);
+  return view(out, keepdim ? shape : x.shape.filter((_, i) => !over.includes(i)));
 }
 
 /** Sum over dimensions (all where left out). */

@@ -1,6 +1,6 @@
 /** 1-D resampling by a banded matrix. */
 import { lowerResample } from "../../shaders/resample.ts";
-import type { TypedArray } from "../dtype.ts";
+import { requireFloat, type TypedArray } from "../dtype.ts";
 import type { HeavyRule } from "../rule.ts";
 import { show } from "../shape.ts";
 import { constant, node, type Tensor } from "../tensor.ts";
@@ -58,9 +58,11 @@ function transposeTables(starts: Tensor, weights: Tensor, size: number): Band {
  * `band.weights[n, t]` times row `band.starts[n] + t`.
  *
  * @throws {RangeError} for another rank.
+ * @throws {TypeError} for a tensor that is neither f32 nor f16.
  */
 export function resample(x: Tensor, band: Band): Tensor {
   if (x.rank !== 3) throw new RangeError(`resample: ${show(x.shape)} is not [outer, size, inner].`);
+  requireFloat("resample", x);
   const [outer, size, inner] = x.shape;
   const { length, taps } = band;
   const { starts, weights } = tablesOf(band);

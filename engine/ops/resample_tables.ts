@@ -70,10 +70,13 @@ export function isIdentity(band: Band, size: number): boolean {
 /** Rows of equal width; starts move left where the widest row would pass the end of the input. */
 function packRows(rows: readonly Row[], size: number): Band {
   const spans = rows.map((row): [number, number] => {
-    const used = [...row].filter(([, weight]) => weight !== 0).map(([index]) => index);
-    return used.length === 0 ? [0, 1] : [Math.min(...used), Math.max(...used) + 1];
+    let [from, to] = [Infinity, 0];
+    for (const [index, weight] of row) {
+      if (weight !== 0) [from, to] = [Math.min(from, index), Math.max(to, index + 1)];
+    }
+    return to === 0 ? [0, 1] : [from, to];
   });
-  const taps = Math.max(...spans.map(([from, to]) => to - from));
+  const taps = spans.reduce((most, [from, to]) => Math.max(most, to - from), 1);
   const starts = Int32Array.from(spans, ([from]) => Math.min(from, size - taps));
   const weights = new Float32Array(rows.length * taps);
   rows.forEach((row, i) => {

@@ -2,12 +2,14 @@
 import type { HeavyAttributes } from "../attributes.ts";
 import { lowerSoftmax, type SoftmaxKind } from "../../shaders/softmax.ts";
 import { raised } from "../autocast.ts";
+import { requireFloat } from "../dtype.ts";
 import type { Gradient, HeavyRule } from "../rule.ts";
 import { axisView, dimension } from "../shape.ts";
 import { node, type Tensor } from "../tensor.ts";
 import { noSecondDerivative } from "./second_derivative.ts";
 
 function along(op: "softmax" | "logSoftmax", x: Tensor, dim: number): Tensor {
+  requireFloat(op, x);
   return node(op, axisView(x.shape, dimension(dim, x.rank, op)), [raised(x)], x.shape);
 }
 

@@ -1,5 +1,5 @@
 /** Partition of feature maps into square windows. */
-import { type Shape, show } from "../shape.ts";
+import { requireWhole, type Shape, show } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 import { narrow, padZeros, permute, reshape } from "./movement.ts";
 
@@ -14,6 +14,7 @@ export interface Windows {
 /** Cuts [B, H, W, C] into windows; zeros at the bottom and right fill up the last ones. */
 export function windowPartition(x: Tensor, window: number): Windows {
   if (x.rank !== 4) throw new RangeError(`windowPartition: ${show(x.shape)} is not [B, H, W, C].`);
+  requireWhole("windowPartition", "the window", window);
   const [batch, height, width, channels] = x.shape;
   const rows = Math.ceil(height / window);
   const columns = Math.ceil(width / window);
