@@ -9,17 +9,15 @@ import { UserError } from "./errors.ts";
 import { Executable } from "./executable.ts";
 import { guarded } from "./guard.ts";
 import type { PlanMemory } from "./memory.ts";
+import { PlanCache } from "./plan_cache.ts";
 import { heavyRules } from "./primitives.ts";
 import { Runtime } from "./runtime.ts";
 import type { Storage, Tensor } from "./tensor.ts";
 
-/** Plans that are kept; the one used longest ago goes first. */
-const MAX_PLANS = 256;
-
 let opened: Promise<Runtime> | undefined;
 let forced: string | undefined;
 let fusion = true;
-const plans = new Map<string, Executable>();
+const plans = new PlanCache();
 /** Plans that were made ahead of their first run, and how many of their dispatches have pipelines. */
 const ahead = new Map<string, { readonly plan: Plan; ready: number }>();
 /** Pipelines of such plans that are made after a submission: some 3 ms each. */
@@ -73,16 +71,6 @@ interface Prepared {
   readonly mode: string;
 }
 
-/** The plan of a key, marked as the one used last. */
-function recent(key: string): Executable | undefined {
-  const found = plans.get(key);
-  if (found) {
-    plans.delete(key);
-    plans.set(key, found);
-  }
-  return found;
-}
-
 /** How plans are made at present. */
 const mode = () => `${forced ?? ""}|${fusion}`;
 
@@ -115,7 +103,7 @@ async function executableOf(
   const rt = await runtime();
   const graph = canonicalise(targets);
   const key = keyOf(graph, reads);
-  const found = recent(key);
+  const found = plans.recent(key);
   if (found) return { key, executable: found, leaves: graph.leaves };
   const plan = ahead.get(key)?.plan ?? planOf(rt, graph, reads);
   ahead.delete(key);
@@ -124,12 +112,7 @@ async function executableOf(
     work: () => new Executable(rt, plan),
     undo: (made) => made?.destroy(),
   });
-  if (plans.size >= MAX_PLANS) {
-    const [oldest, unused] = plans.entries().next().value!;
-    unused.destroy();
-    plans.delete(oldest);
-  }
-  plans.set(key, executable);
+  plans.add(key, executable);
   return { key, executable, leaves: graph.leaves };
 }
 
@@ -143,7 +126,7 @@ export async function reserve({ read = [], write = [] }: Request): Promise<PlanM
   const rt = await runtime();
   const graph = canonicalise([...read, ...write.map(([t]) => t)]);
   const key = keyOf(graph, read.length);
-  const known = plans.get(key)?.plan ?? ahead.get(key)?.plan;
+  const known = plans.peek(key)?.plan ?? ahead.get(key)?.plan;
   const plan = known ?? planOf(rt, graph, read.length);
   if (!known) ahead.set(key, { plan, ready: 0 });
   rt.requireRoom(plan, 0);
@@ -179,7 +162,7 @@ export async function submit(request: Request): Promise<() => Promise<TypedArray
   if (rt.failure) throw rt.failure;
   const { read = [], write = [], keep = [] } = request;
   const known = prepared.get(request);
-  if (known && known.mode === mode() && recent(known.key) === known.executable) {
+  if (known && known.mode === mode() && plans.recent(known.key) === known.executable) {
     return known.executable.run(known.leaves, write.map(([, s]) => s), read);
   }
   const fresh = keep.filter((t, i) => !t.storage && keep.indexOf(t) === i);
@@ -204,7 +187,6 @@ export async function submit(request: Request): Promise<() => Promise<TypedArray
     undo: (started) => {
       for (const { buffer } of started?.kept ?? []) rt.destroyBuffer(buffer);
       plans.delete(key);
-      executable.destroy();
     },
   });
   if (!executable.proven) await compileAhead(rt, executable.fresh);
@@ -216,7 +198,6 @@ export async function submit(request: Request): Promise<() => Promise<TypedArray
 
 /** Forgets the plans made so far, and frees what only they use: later runs make them anew. */
 export function forgetPlans(): void {
-  for (const executable of plans.values()) executable.destroy();
   plans.clear();
   ahead.clear();
 }
