@@ -27,6 +27,7 @@ import {
   labelledInputs,
   type SlicePseudo,
   type StepSizes,
+  type UnlabelledBatch,
   unlabelledInputs,
 } from "./step_inputs.ts";
 import { type StepLeaves, StepProgram } from "./step_program.ts";
@@ -100,12 +101,6 @@ function modelConfig({ model, samVersion, size }: TrainOptions): Sam2Config {
   const family = samVersion === "2.0" ? "sam2" : "sam2.1";
   const base: Sam2Config = model === "nano" ? CONFIGS.nano : CONFIGS[`${family}_hiera_${model}`];
   return { ...base, imageSize: size };
-}
-
-/** Unlabelled images, and what PCSW says of them where the method asks it. */
-interface UnlabelledBatch {
-  readonly images: readonly Float32Array[];
-  readonly pseudo: readonly SlicePseudo[] | undefined;
 }
 
 interface State {
