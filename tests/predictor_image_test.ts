@@ -5,7 +5,7 @@ import {
   strictEqual as equal,
   throws,
 } from "node:assert/strict";
-import { interpolate, mul, permute, read, runtime, tensor } from "../engine/mod.ts";
+import { interpolate, mul, ones, permute, read, runtime, tensor } from "../engine/mod.ts";
 import { resizePlane } from "../model/sam2/host_resize.ts";
 import { ImagePredictor } from "../model/sam2/image_predictor.ts";
 import { readMasks } from "../model/sam2/read_masks.ts";
@@ -84,6 +84,21 @@ Deno.test("ImagePredictor fills holes and removes sprinkles before it enlarges m
   equal(finished[side + 1], 10);
   equal(finished[6 * side + 6], -10);
   equal(finished.filter((v, i) => v !== logits[i]).length, 2);
+});
+
+Deno.test("ImagePredictor takes more points on a large image than full-size masks fit in a tensor", async () => {
+  const predictor = new ImagePredictor(model);
+  await predictor.setImage(picture(0));
+  // As large as a photograph; the features do not tell.
+  await predictor.setEmbedding({ ...await predictor.embedding(), width: 6000, height: 4000 });
+  const count = 64;
+  const lazy = predictor.predictTensors(
+    { coords: tensor(values(2 * count, 5), [count, 1, 2]), labels: ones([count, 1]) },
+    true,
+  );
+  deepEqual((await read(lazy.ious)).length, 3 * count);
+  throws(() => lazy.maskLogits, /elements/);
+  await predictor.reset();
 });
 
 Deno.test("ImagePredictor refuses unusable images and prompts in one sentence", async () => {

@@ -62,7 +62,9 @@ export function resizeMaskPrompt({ data, width, height }: BinaryMask, imageSize:
   if (data.length === 0 || data.length !== width * height) {
     throw new UserError(`The mask has ${data.length} pixels, not ${width} x ${height}.`);
   }
-  const mask = tensor(Float32Array.from(data, (v) => v === 0 ? 0 : 1), [1, 1, height, width]);
+  const inside = new Float32Array(data.length);
+  for (let i = 0; i < data.length; i++) inside[i] = data[i] === 0 ? 0 : 1;
+  const mask = tensor(inside, [1, 1, height, width]);
   if (width === imageSize && height === imageSize) return mask;
   const size = [imageSize, imageSize] as const;
   return ge(interpolate(mask, { size, mode: "bilinear", antialias: true }), HALF);

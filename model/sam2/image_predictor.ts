@@ -234,7 +234,10 @@ export class ImagePredictor {
       multimask,
     );
     return {
-      maskLogits: interpolate(decoded, { size: [height, width], mode: "bilinear" }),
+      // Only where it is asked for: many masks of a large image exceed what a tensor may have.
+      get maskLogits() {
+        return interpolate(decoded, { size: [height, width], mode: "bilinear" });
+      },
       ious,
       lowResLogits: promptLogits(decoded),
       decoded,

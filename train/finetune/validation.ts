@@ -1,4 +1,5 @@
 /** Measures a model as it is used: each object is shown once, then tracked. */
+import { insideOf } from "../../model/predictors/binary_mask.ts";
 import { boxOfMask } from "../../model/predictors/boxes.ts";
 import type { FrameSource } from "../../model/predictors/frame_source.ts";
 import { VideoPredictor } from "../../model/predictors/video_predictor.ts";
@@ -109,8 +110,7 @@ function countFrame(
 ): void {
   const plane = width * height;
   for (const [i, label] of objectIds.entries()) {
-    const own = logits.subarray(i * plane, (i + 1) * plane);
-    const predicted = Uint8Array.from(own, (logit) => Number(logit > 0));
+    const predicted = insideOf(logits.subarray(i * plane, (i + 1) * plane));
     table.add(sequence, label, overlapCounts(predicted, maskOf(labels, label)));
   }
 }

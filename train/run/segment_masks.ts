@@ -1,4 +1,5 @@
 /** The masks of `deno task segment`. */
+import { insideOf } from "../../model/predictors/binary_mask.ts";
 import { AutomaticMaskGenerator } from "../../model/predictors/mask_generator.ts";
 import type { MaskRecord } from "../../model/predictors/mask_options.ts";
 import type { BinaryMask } from "../../model/predictors/video_options.ts";
@@ -129,8 +130,7 @@ function ranked(
 ): FoundMask[] {
   const plane = width * height;
   const masks = Array.from(ious, (predictedIou, i): FoundMask => {
-    const logits = maskLogits.subarray(i * plane, (i + 1) * plane);
-    const data = Uint8Array.from(logits, (logit) => logit > threshold ? 1 : 0);
+    const data = insideOf(maskLogits.subarray(i * plane, (i + 1) * plane), threshold);
     const object = Math.floor(i / masksPerObject) + 1;
     return { object, mask: { data, width, height }, predictedIou };
   });

@@ -1,4 +1,5 @@
 /** Tracks frame by frame, and writes each as soon as it is done. */
+import { insideOf } from "../../model/predictors/binary_mask.ts";
 import type { FrameMasks } from "../../model/predictors/video_options.ts";
 import type { VideoPredictor } from "../../model/predictors/video_predictor.ts";
 import { labelSlice } from "../../model/predictors/volume_labels.ts";
@@ -151,8 +152,7 @@ async function writeFrame(
   const plane = width * height;
   const objects: TrackEntry[] = [];
   for (const [i, object] of objectIds.entries()) {
-    const inside = logits.subarray(i * plane, (i + 1) * plane);
-    const data = Uint8Array.from(inside, (logit) => logit > 0 ? 1 : 0);
+    const data = insideOf(logits.subarray(i * plane, (i + 1) * plane));
     const file = `masks/${String(object).padStart(3, "0")}/${name}.png`;
     const entry = await folder.writeMask(file, { data, width, height });
     objects.push({ object, object_score: objectScores[i], ...entry });
