@@ -28,6 +28,7 @@ export interface TrainFlags {
   readonly seed?: number;
   readonly batch?: number;
   readonly unlabelledBatch?: number;
+  readonly accumulate?: number;
   readonly lr?: number;
   readonly spacing?: Spacing;
   /** Weights to start from. */
@@ -112,6 +113,12 @@ export function parseTrainFlags(args: readonly string[]): TrainFlags | undefined
         `(default: ${train.batchUnlabelled})`,
       wholeNumber(1),
     )
+    .option(
+      "--accumulate <n>",
+      "micro-batches of a step, each of --batch and --unlabelled-batch slices; batch norm and " +
+        "Dice see one at a time",
+      wholeNumber(1),
+    )
     .option("--checkpoint <file>", "start from SAM-2 weights of --model: .pt, .pth, .safetensors")
     .option("--freeze <parts>", `parts that keep them: ${PART_NAMES.join(",")}`, partNames)
     .option("--gradient-checkpointing", "needs less memory and more time")
@@ -170,6 +177,7 @@ export function choose(base: Choices, flags: TrainFlags): Choices {
       batchLabelled: flags.batch ?? train.batchLabelled,
       batchUnlabelled: method === "supervised" ? 0 : unlabelled,
       learningRate: flags.lr ?? train.learningRate,
+      ...(flags.accumulate && { accumulate: flags.accumulate }),
       ...(flags.freeze && { frozen: flags.freeze }),
       ...(flags.gradientCheckpointing && { gradientCheckpointing: true }),
       ...chosenPrecision(flags.precision ?? precision),
