@@ -40,8 +40,8 @@ export const trainWith = (args: string[], create = fake) =>
 export const evalWith = (args: string[], create = fake) =>
   quietly((terminal) => runEvaluation(parseEvalFlags(args)!, create, terminal));
 
-export const predictWith = (args: string[]) =>
-  quietly(async () => await runPrediction(parsePredictFlags(args)!, fake));
+export const predictWith = (args: string[], create = fake) =>
+  quietly(async () => await runPrediction(parsePredictFlags(args)!, create));
 
 /** A terminal that remembers what is written to it. */
 export function recorder(rewrites: boolean) {

@@ -55,6 +55,7 @@ Deno.test("segment writes the three masks of a click, best first", () =>
       config: "nano",
       size: 64,
       weights: "random, seed 3",
+      precision: "f32",
     }]);
     const predictor = new ImagePredictor(model);
     await predictor.setImage(await readImage(path));

@@ -1,5 +1,5 @@
 /** Training of SSS and its baselines: one loop, so that only the unlabelled half differs. */
-import { runtime, tensor } from "../engine/mod.ts";
+import { type Precision, runtime, tensor } from "../engine/mod.ts";
 import {
   AdamW,
   cosine,
@@ -20,7 +20,7 @@ import { freeze, type PartName } from "./finetune/parts.ts";
 import { type InferenceParts, type Prediction, segmentVolume } from "./inference.ts";
 import { MemoryBanks, type MemorySizes } from "./memory_banks.ts";
 import { inTurn, type MicroBatch } from "./micro_batches.ts";
-import { mixedPrecision, type Precision } from "./precision.ts";
+import { mixedPrecision } from "./precision.ts";
 import { poolSlices } from "./slices.ts";
 import { type BatchLeaves, DRAWS, StepBatches } from "./step_batches.ts";
 import type { BankLeaves } from "./step_graph.ts";
@@ -53,7 +53,7 @@ export interface TrainOptions {
   readonly frozen?: readonly PartName[];
   /** Whether gradients compute values inside the model anew instead of keeping them. */
   readonly gradientCheckpointing?: boolean;
-  /** What is computed with, f32 where left out. */
+  /** What is trained with, f32 where left out. */
   readonly precision?: Precision;
   /** The checkpoint that the run started from; random weights where left out. */
   readonly start?: string;
@@ -280,9 +280,15 @@ export class Trainer {
    * Segments a volume with the averaged weights.
    *
    * @param prompts `pcsw` reads no label; `oracle` takes boxes of the volume's own label.
+   * @param precision whatever was trained with.
    */
-  predict(volume: Volume | LabelledVolume, prompts: "pcsw" | "oracle"): Promise<Prediction> {
+  predict(
+    volume: Volume | LabelledVolume,
+    prompts: "pcsw" | "oracle",
+    precision: Precision = "f32",
+  ): Promise<Prediction> {
     const parts: InferenceParts = {
+      precision,
       model: this.teacher,
       config: this.options.sss,
       size: this.options.size,

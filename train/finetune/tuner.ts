@@ -1,5 +1,5 @@
 /** Fine-tuning of SAM-2 on its own objective. */
-import { gradients, type Request, runtime, submit } from "../../engine/mod.ts";
+import { gradients, type Precision, type Request, runtime, submit } from "../../engine/mod.ts";
 import {
   AdamW,
   cosine,
@@ -14,7 +14,7 @@ import { Random } from "../data/random.ts";
 import type { SegmentedSequence } from "../data/sequence.ts";
 import { formOf, refill } from "../leaves.ts";
 import { inTurn, type MicroBatch } from "../micro_batches.ts";
-import { type MixedPrecision, mixedPrecision, type Precision } from "../precision.ts";
+import { type MixedPrecision, mixedPrecision } from "../precision.ts";
 import { OPTIMIZER } from "../run/published_weights.ts";
 import { Sampler } from "../sampler.ts";
 import type { SavedTrainer, StepReport } from "../trainer.ts";
