@@ -228,7 +228,7 @@ Deno.test("segment takes a checkpoint, whose model it tells from the keys", () =
     await segmentWith([...args, "--random-weights", "3", "--out", `${folder}/b`]);
     const [a, b] = [await indexOf(`${folder}/a`), await indexOf(`${folder}/b`)];
     deepEqual(a.masks, b.masks);
-    deepEqual(a.model, { config: "nano", size: 64, weights });
+    deepEqual(a.model, { config: "nano", size: 64, weights, precision: "f32" });
     const wrong = [...args, "--checkpoint", weights, "--model", "t", "--sam-version", "2.0"];
     match(
       await failure(segmentWith([...wrong, "--out", `${folder}/a`])),
