@@ -6,12 +6,8 @@ import {
   rejects,
   strictEqual as equal,
 } from "node:assert/strict";
-import { canonicalise } from "../engine/compile/graph.ts";
-import { makePlan } from "../engine/compile/plan.ts";
-import { activeProfile } from "../engine/evaluate.ts";
 import { autocast, forgetPlans, type Precision, runtime, tensor } from "../engine/mod.ts";
 import { FlatParameters } from "../engine/optim/mod.ts";
-import { heavyRules } from "../engine/primitives.ts";
 import { CONFIGS } from "../model/config.ts";
 import { arrayFrames } from "../model/predictors/frame_source.ts";
 import { AutomaticMaskGenerator } from "../model/predictors/mask_generator.ts";
@@ -24,9 +20,11 @@ import { Sam2 } from "../model/sam2/sam2.ts";
 import { createPhantom } from "../train/data/phantom.ts";
 import { defaults } from "../train/run/options.ts";
 import { Trainer } from "../train/trainer.ts";
-import { withFolder } from "./data_files.ts";
+import { onAdapter } from "./engine_modes.ts";
+import { planOf } from "./plans.ts";
 import { evalWith, inFolder, predictWith, trainWith } from "./run_commands.ts";
 import { failure, filesOf, RANDOM, segmentWith, trackWith, writePicture } from "./run_sam.ts";
+import { withFolder } from "./temporary_folder.ts";
 
 /**
  * In relative 2-norm: values pass through some fifty stored tensors, of which each may round by 2^-12 on
@@ -178,35 +176,24 @@ Deno.test("Trainer.predict() in f16 gives nearly the probabilities of f32", asyn
 });
 
 Deno.test("Hiera-T takes 0.6 of the memory in f16", async () => {
-  const profile = await activeProfile();
   const tiny = new Sam2({ ...CONFIGS["sam2.1_hiera_t"], imageSize: 256 });
   const pixels = tensor(new Float32Array(3 * 256 * 256), [1, 3, 256, 256]);
-  const arena = (precision: Precision) => {
-    const graph = canonicalise(autocast(precision, () => tiny.forwardImage(pixels)).levels);
-    return makePlan({ graph, reads: 0, profile, alignment: 256, rules: heavyRules }).arenaBytes;
+  const arena = async (precision: Precision) => {
+    const { levels } = autocast(precision, () => tiny.forwardImage(pixels));
+    return (await planOf(levels, 0)).arenaBytes;
   };
-  const [whole, half] = [arena("f32"), arena("f16")];
+  const [whole, half] = [await arena("f32"), await arena("f16")];
   ok(half < 0.6 * whole, `${half} of ${whole} bytes`);
 });
 
-/** Does work on an adapter that lacks shader-f16. */
-async function withoutF16<T>(work: () => Promise<T>): Promise<T> {
-  const { device } = await runtime();
-  const { profile } = device;
-  Object.assign(device, { profile: { ...profile, f16: false } });
-  try {
-    return await work();
-  } finally {
-    Object.assign(device, { profile });
-  }
-}
+/** On an adapter that lacks shader-f16. */
+const withoutF16 = <T>(work: () => Promise<T>) => onAdapter({ f16: false }, work);
 
 const REFUSAL =
   /^The adapter ".*" does not offer shader-f16, so that it has no tensors of f16: use f32\.$/;
 
 Deno.test("predictors refuse f16 in a sentence where the adapter lacks it", () =>
   withoutF16(async () => {
-    forgetPlans();
     const refused = { name: "UserError", message: REFUSAL };
     const image = new ImagePredictor(model, { precision: "f16" });
     await rejects(image.setImage(frames[0]), refused);

@@ -20,9 +20,10 @@ import { plainHeader, readNifti, writeNifti } from "../train/data/nifti.ts";
 import { readImage } from "../train/images/decode.ts";
 import { RUN_FORMATS } from "../train/run/checkpoint.ts";
 import { blank, writePng } from "../train/images/picture.ts";
-import { hdf5Bytes, withFolder } from "./data_files.ts";
+import { hdf5Bytes } from "./data_files.ts";
 import { TURNED } from "./jpeg_files.ts";
 import { failure, filesOf, RANDOM, segmentWith, writePicture, writtenMask } from "./run_sam.ts";
+import { withFolder } from "./temporary_folder.ts";
 
 /** The model of `RANDOM`. */
 const config = {
