@@ -21,6 +21,9 @@ function within<T>(inner: Mode, build: () => T): T {
   }
 }
 
+/** How a graph is built: in f32, or as {@link autocast} builds it with f16. */
+export type Precision = "f32" | "f16";
+
 /**
  * Builds a part of a graph in mixed precision, as `torch.autocast`. Inside,
  *
@@ -45,7 +48,7 @@ function within<T>(inner: Mode, build: () => T): T {
  * console.log(product.dtype, [...await read(product)]); // f16 [19, 22, 43, 50]
  * ```
  */
-export function autocast<T>(to: "f16" | "f32", build: () => T): T {
+export function autocast<T>(to: Precision, build: () => T): T {
   return within(to === "f16" ? "f16" : "strict", build);
 }
 

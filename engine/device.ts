@@ -130,6 +130,14 @@ export function profileFor(device: Device, schedule: string | undefined): Adapte
   };
 }
 
+/** @throws {UserError} where an adapter has no tensors of f16. */
+export function requireF16({ name, profile }: Device): void {
+  if (profile.f16) return;
+  throw new UserError(
+    `The adapter "${name}" does not offer shader-f16, so that it has no tensors of f16: use f32.`,
+  );
+}
+
 /**
  * Opens the best adapter, with the schedules of `SSS_SCHEDULE` where that is set, and with the tiles
  * that were tuned on it unless `SSS_TUNING` is `off`.

@@ -3,9 +3,8 @@ import { canonicalise, type Graph } from "./compile/graph.ts";
 import { makePlan, type Plan } from "./compile/plan.ts";
 import { compileAhead } from "./compile_ahead.ts";
 import { debugLevel, explainPlan } from "./debug.ts";
-import { type AdapterProfile, device, profileFor } from "./device.ts";
+import { type AdapterProfile, device, profileFor, requireF16 } from "./device.ts";
 import { DTYPES, type TypedArray } from "./dtype.ts";
-import { UserError } from "./errors.ts";
 import { Executable } from "./executable.ts";
 import { guarded } from "./guard.ts";
 import type { PlanMemory } from "./memory.ts";
@@ -79,11 +78,7 @@ const keyOf = (graph: Graph, reads: number) => `${mode()}|${reads}|${graph.finge
 /** The plan of a graph that has none yet. */
 function planOf(rt: Runtime, graph: Graph, reads: number): Plan {
   const profile = profileFor(rt.device, forced);
-  if (!profile.f16 && graph.nodes.some(({ dtype }) => dtype === "f16")) {
-    throw new UserError(
-      `The adapter "${rt.device.name}" does not offer shader-f16, so that it has no tensors of f16: use f32.`,
-    );
-  }
+  if (graph.nodes.some(({ dtype }) => dtype === "f16")) requireF16(rt.device);
   const plan = makePlan({
     ...{ graph, reads, profile, rules: heavyRules, fusion },
     alignment: rt.device.offsetAlignment,

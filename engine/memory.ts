@@ -41,6 +41,8 @@ export interface ArenaSize {
   readonly arenaBytes: number;
   /** Bytes of each but the last: no value crosses from one to the next. */
   readonly pieceBytes: number;
+  /** Bytes of each. */
+  readonly pieces: readonly number[];
 }
 
 /** What a device may hold. */

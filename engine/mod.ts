@@ -9,7 +9,7 @@ export type {
   Primitive,
   UnaryAttributes,
 } from "./attributes.ts";
-export { autocast } from "./autocast.ts";
+export { autocast, type Precision } from "./autocast.ts";
 export { gradients } from "./autograd.ts";
 export {
   type AdapterProfile,

@@ -1,7 +1,6 @@
 /** The device at work: buffers, pipelines and bind groups, reused between runs, and what went wrong. */
 import type { Kernel } from "../shaders/kernel.ts";
 import { withWords } from "../shaders/words.ts";
-import { pieceSizes } from "./compile/arena.ts";
 import type { Device } from "./device.ts";
 import { UserError } from "./errors.ts";
 import {
@@ -135,18 +134,17 @@ export class Runtime {
   }
 
   /** Pieces of the arena that serve a plan, others that it replaces, and bytes of new ones. */
-  private arenaFor({ arenaBytes, pieceBytes }: ArenaSize): {
+  private arenaFor({ pieces }: ArenaSize): {
     serving: GPUBuffer[];
     replaced: GPUBuffer[];
     missing: number[];
   } {
-    const sizes = pieceSizes(arenaBytes, pieceBytes);
-    const small = sizes.findIndex((size, i) => (this.arena[i]?.size ?? 0) < size);
+    const small = pieces.findIndex((size, i) => (this.arena[i]?.size ?? 0) < size);
     const serving = small < 0 ? this.arena.length : small;
     return {
       serving: this.arena.slice(0, serving),
       replaced: this.arena.slice(serving),
-      missing: sizes.slice(serving),
+      missing: pieces.slice(serving),
     };
   }
 

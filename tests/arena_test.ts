@@ -1,13 +1,13 @@
 import { type AdapterProfile, add, gradients, mean, square, tensor } from "../engine/mod.ts";
 import { layOut, liveBytes, pieceSizes, type Span } from "../engine/compile/arena.ts";
 import { canonicalise } from "../engine/compile/graph.ts";
-import { makePlan, type Plan } from "../engine/compile/plan.ts";
-import { heavyRules } from "../engine/primitives.ts";
+import { type Plan } from "../engine/compile/plan.ts";
 import { CONFIGS } from "../model/config.ts";
 import { ImageEncoder } from "../model/sam2/image_encoder.ts";
 import { Hiera } from "../model/sam2/hiera.ts";
 import { Random } from "../train/data/random.ts";
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
+import { planFor } from "./plans.ts";
 
 const together = (a: Span, b: Span) => a.first <= b.last && b.first <= a.last;
 
@@ -74,8 +74,7 @@ function gradientPlan(size: number, checkpointing: boolean): Plan {
   const images = tensor(new Float32Array(3 * size * size), [1, 3, size, size]);
   const loss = trunk.forward(images).map((x) => mean(square(x))).reduce(add);
   const parameters = trunk.namedParameters().map(([, p]) => p);
-  const graph = canonicalise([loss, ...gradients(loss, parameters).map((g) => g!)]);
-  return makePlan({ graph, reads: 0, profile: PROFILE, alignment: 256, rules: heavyRules });
+  return planFor([loss, ...gradients(loss, parameters).map((g) => g!)], PROFILE, 0);
 }
 
 // The greedy layout measures 1.009 to 1.026 of the bound, by which kernels read what and when.
@@ -104,9 +103,9 @@ function encoderPlan(frozen: boolean) {
   const images = tensor(new Float32Array(3 * size * size), [1, 3, size, size]);
   const loss = encoder.forward(images).levels.map((x) => mean(square(x))).reduce(add);
   const wanted = encoder.namedParameters().map(([, p]) => p).filter((p) => p.trainable);
-  const graph = canonicalise([loss, ...gradients(loss, wanted).flatMap((g) => g ?? [])]);
-  const plan = makePlan({ graph, reads: 0, profile: PROFILE, alignment: 256, rules: heavyRules });
-  return { ...plan, ops: new Set(graph.nodes.map(({ op }) => op)) };
+  const targets = [loss, ...gradients(loss, wanted).flatMap((g) => g ?? [])];
+  const { nodes } = canonicalise(targets);
+  return { ...planFor(targets, PROFILE, 0), ops: new Set(nodes.map(({ op }) => op)) };
 }
 
 Deno.test("a frozen trunk keeps no values for gradients and computes none", () => {

@@ -1,7 +1,5 @@
 import { canonicalise } from "../engine/compile/graph.ts";
-import { makePlan } from "../engine/compile/plan.ts";
 import { plainView, viewOf } from "../engine/compile/views.ts";
-import { activeProfile, useFusion, useSchedule } from "../engine/evaluate.ts";
 import {
   flip,
   gradients,
@@ -16,10 +14,11 @@ import {
   type Tensor,
   tensor,
 } from "../engine/mod.ts";
-import { heavyRules } from "../engine/primitives.ts";
 import { stridesOf } from "../engine/shape.ts";
 import { close, values } from "./close.ts";
+import { onSchedule, unfused } from "./engine_modes.ts";
 import { SCHEDULES } from "./kernel_harness.ts";
+import { stepsOf } from "./plans.ts";
 import { deepStrictEqual as deepEqual, strictEqual as equal } from "node:assert/strict";
 
 const numel = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1);
@@ -57,32 +56,18 @@ const CASES: readonly Case[] = [
   },
 ];
 
-/** Dispatches that make `targets`. */
-async function stepsOf(targets: readonly Tensor[]): Promise<number> {
-  const graph = canonicalise(targets);
-  const profile = await activeProfile();
-  const request = { graph, reads: targets.length, profile, alignment: 256, rules: heavyRules };
-  return makePlan(request).steps.length;
-}
-
 for (const schedule of SCHEDULES) {
   for (const { what, shape, parts } of CASES) {
-    Deno.test(`attention reads ${what} in place on ${schedule}`, async () => {
-      try {
-        useSchedule(schedule);
+    Deno.test(`attention reads ${what} in place on ${schedule}`, () =>
+      onSchedule(schedule, async () => {
         const x = make(shape);
         const out = scaledDotProductAttention(...parts(x));
         equal(await stepsOf([out.op === "permute" ? out.inputs[0] : out]), 1);
         const [gradient] = gradients(sum(mul(out, make(out.shape, 2))), [x]);
         const results = await readAll([out, gradient!]);
-        useFusion(false);
-        const copied = await readAll([out, gradient!]);
+        const copied = await unfused(() => readAll([out, gradient!]));
         results.forEach((result, i) => close(result as Float32Array, copied[i], 1e-5, what));
-      } finally {
-        useFusion(true);
-        useSchedule(undefined);
-      }
-    });
+      }));
   }
 }
 

@@ -1,5 +1,3 @@
-import { canonicalise } from "../engine/compile/graph.ts";
-import { makePlan } from "../engine/compile/plan.ts";
 import {
   add,
   autocast,
@@ -32,7 +30,6 @@ import {
   readAll,
   relu,
   reshape,
-  runtime,
   scaledDotProductAttention,
   select,
   sigmoid,
@@ -43,18 +40,17 @@ import {
   sum,
   type Tensor,
   tensor,
-  useSchedule,
   variance,
   where,
 } from "../engine/mod.ts";
 import { LayerNorm, Linear, Module } from "../engine/nn/mod.ts";
 import { AdamW, FlatParameters, GradScaler } from "../engine/optim/mod.ts";
-import { heavyRules } from "../engine/primitives.ts";
 import { CONFIGS } from "../model/config.ts";
 import { Hiera } from "../model/sam2/hiera.ts";
 import { hashValues } from "../train/parity/hash.ts";
-import { binding } from "./binding_limit.ts";
+import { binding, onSchedule } from "./engine_modes.ts";
 import { SCHEDULES } from "./kernel_harness.ts";
+import { planOf } from "./plans.ts";
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal, throws } from "node:assert/strict";
 
 const leaf = (seed: string, ...shape: number[]) =>
@@ -139,21 +135,9 @@ Deno.test("autocast() ends with its scope, also where that throws, and can be sw
   equal(product(), "f32");
 });
 
-async function planOf(targets: readonly Tensor[]) {
-  const { device: { profile, offsetAlignment: alignment } } = await runtime();
-  return makePlan({
-    graph: canonicalise(targets),
-    reads: 0,
-    profile,
-    alignment,
-    rules: heavyRules,
-  });
-}
-
 for (const schedule of SCHEDULES) {
-  Deno.test(`weights are rounded where they are read, to the bits of a copy in f16, on ${schedule}`, async () => {
-    useSchedule(schedule);
-    try {
+  Deno.test(`weights are rounded where they are read, to the bits of a copy in f16, on ${schedule}`, () =>
+    onSchedule(schedule, async () => {
       for (const n of [3, 33]) {
         const [x, w] = [leaf(`x ${n}`, 5, n), leaf(`w ${n}`, n, n)];
         const build = (x: Tensor, w: Tensor) => {
@@ -169,21 +153,21 @@ for (const schedule of SCHEDULES) {
         for (const i of [0, 1, 2]) deepEqual(found[i], expected[i]);
         const total = (await read(sum(w, 0)))[0];
         ok(Math.abs(found[3][0] - total) <= 1e-5, "sums are of what is not rounded");
-        const { steps } = await planOf(autocast("f16", () => [matmul(x, w, { transB: true })]));
+        const { steps } = await planOf(autocast("f16", () => [matmul(x, w, { transB: true })]), 0);
         ok(steps.every(({ kernel }) => !kernel.label.includes("cast")));
       }
-    } finally {
-      useSchedule(undefined);
-    }
-  });
+    }));
 }
 
 Deno.test("a value that two products read is cast once", async () => {
   const x = exp(leaf("x", 33, 33));
-  const plan = await planOf(autocast("f16", () => [
-    matmul(x, leaf("a", 33, 33)),
-    matmul(x, leaf("b", 33, 33)),
-  ]));
+  const plan = await planOf(
+    autocast("f16", () => [
+      matmul(x, leaf("a", 33, 33)),
+      matmul(x, leaf("b", 33, 33)),
+    ]),
+    0,
+  );
   equal(plan.steps.filter(({ kernel }) => /\bcast\b/.test(kernel.label)).length, 1);
 });
 
@@ -221,7 +205,7 @@ Deno.test("the gradients of Hiera T at 256 px take 0.6 of the memory under autoc
       precision,
       () => trunk.forward(images).map((x) => mean(square(cast(x, "f32")))).reduce(add),
     );
-    return (await planOf([loss, ...gradients(loss, parameters).map((g) => g!)])).arenaBytes;
+    return (await planOf([loss, ...gradients(loss, parameters).map((g) => g!)], 0)).arenaBytes;
   };
   const [whole, mixed] = [await arena("f32"), await arena("f16")];
   ok(mixed < 0.6 * whole, `${mixed} of ${whole}`);

@@ -8,7 +8,7 @@ import {
 import { Canvas, objectColour } from "../train/images/canvas.ts";
 import { writeGif } from "../train/images/gif.ts";
 import { blank, type Picture } from "../train/images/picture.ts";
-import { withFolder } from "./data_files.ts";
+import { withFolder } from "./temporary_folder.ts";
 
 const BLACK = blank(8, 6);
 

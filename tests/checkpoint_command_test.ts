@@ -11,8 +11,9 @@ import { CONFIGS } from "../model/config.ts";
 import { SssModel } from "../model/sss/sss_model.ts";
 import { run } from "../train/commands/checkpoint.ts";
 import { RUN_FORMATS } from "../train/run/checkpoint.ts";
-import { floats, Pickle, torchZip, withFolder } from "./checkpoint_files.ts";
+import { floats, Pickle, torchZip } from "./checkpoint_files.ts";
 import { sharedPath, sharedTest } from "./shared.ts";
+import { withFolder } from "./temporary_folder.ts";
 
 /** The lines that a call prints. */
 async function printed(...args: string[]): Promise<string> {

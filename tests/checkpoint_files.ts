@@ -142,13 +142,3 @@ export function legacyFile(
   ]);
   return concat([magic, version, machine, pickle, keys.op(0x65).end(), ...data]);
 }
-
-/** Runs a test with a folder that is removed afterwards. */
-export async function withFolder(run: (folder: string) => Promise<void>): Promise<void> {
-  const folder = await Deno.makeTempDir();
-  try {
-    await run(folder);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
-}

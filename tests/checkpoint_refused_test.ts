@@ -2,14 +2,8 @@
 import { ok, rejects } from "node:assert/strict";
 import { openCheckpoint } from "../engine/checkpoint/mod.ts";
 import { UserError } from "../engine/errors.ts";
-import {
-  floats,
-  legacyFile,
-  Pickle,
-  tensorsPickle,
-  torchZip,
-  withFolder,
-} from "./checkpoint_files.ts";
+import { floats, legacyFile, Pickle, tensorsPickle, torchZip } from "./checkpoint_files.ts";
+import { withFolder } from "./temporary_folder.ts";
 
 /** Reads all of a file. */
 async function readAll(bytes: Uint8Array): Promise<void> {

@@ -18,6 +18,7 @@ import { MetricsLog } from "../train/run/metrics_log.ts";
 import { defaults } from "../train/run/options.ts";
 import { trainedSize } from "../train/run/published_weights.ts";
 import { RunDirectory, writeJson } from "../train/run/run_dir.ts";
+import { withFolder } from "./temporary_folder.ts";
 
 const config: RunConfig = {
   data: {
@@ -42,19 +43,10 @@ const checkpoint: Checkpoint = {
   },
 };
 
-async function inFolder(test: (folder: string) => Promise<void>): Promise<void> {
-  const folder = await Deno.makeTempDir();
-  try {
-    await test(folder);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
-}
-
 const text = (path: string) => Deno.readTextFile(path);
 
 Deno.test("loadCheckpoint() gives back all that saveCheckpoint() was given", () =>
-  inFolder(async (folder) => {
+  withFolder(async (folder) => {
     const path = `${folder}/last.safetensors`;
     await saveCheckpoint(path, checkpoint);
     const { trainer: { tensors, state }, ...rest } = await loadCheckpoint(path);
@@ -65,7 +57,7 @@ Deno.test("loadCheckpoint() gives back all that saveCheckpoint() was given", () 
   }));
 
 Deno.test("loadCheckpoint() throws a sentence when the file is missing, damaged or foreign", () =>
-  inFolder(async (folder) => {
+  withFolder(async (folder) => {
     const path = `${folder}/last.safetensors`;
     await rejects(loadCheckpoint(path), { name: "UserError", message: /last.*no such file/ });
     await saveCheckpoint(path, checkpoint);
@@ -115,7 +107,7 @@ Deno.test("differences() names options and both values when weights would differ
 });
 
 Deno.test("RunDirectory.loadCheckpoint() throws the differences when the configuration is another", () =>
-  inFolder(async (folder) => {
+  withFolder(async (folder) => {
     const run = new RunDirectory(folder);
     await saveCheckpoint(run.checkpoint("last"), checkpoint);
     equal((await run.loadCheckpoint("last", config)).step, 7);
@@ -128,7 +120,7 @@ Deno.test("RunDirectory.loadCheckpoint() throws the differences when the configu
   }));
 
 Deno.test("RunDirectory.create() numbers runs when no folder is given", () =>
-  inFolder(async (folder) => {
+  withFolder(async (folder) => {
     const before = Deno.cwd();
     Deno.chdir(folder);
     try {
@@ -140,7 +132,7 @@ Deno.test("RunDirectory.create() numbers runs when no folder is given", () =>
   }));
 
 Deno.test("RunDirectory.create() throws when the folder holds something", () =>
-  inFolder(async (folder) => {
+  withFolder(async (folder) => {
     const path = `${folder}/new/run`;
     const run = await RunDirectory.create(path, "");
     equal((await RunDirectory.create(path, "")).path, path);
@@ -152,7 +144,7 @@ Deno.test("RunDirectory.create() throws when the folder holds something", () =>
   }));
 
 Deno.test("RunDirectory reads its configuration and throws a sentence when it is damaged", () =>
-  inFolder(async (folder) => {
+  withFolder(async (folder) => {
     await rejects(RunDirectory.open(folder), {
       name: "UserError",
       message: /config.json does not/,
@@ -173,7 +165,7 @@ Deno.test("RunDirectory reads its configuration and throws a sentence when it is
   }));
 
 Deno.test("RunDirectory.removeLeftovers() removes unfinished files only", () =>
-  inFolder(async (folder) => {
+  withFolder(async (folder) => {
     await Deno.writeTextFile(`${folder}/last.safetensors.12.tmp`, "half");
     await Deno.writeTextFile(`${folder}/last.safetensors`, "whole");
     await new RunDirectory(folder).removeLeftovers();
@@ -181,7 +173,7 @@ Deno.test("RunDirectory.removeLeftovers() removes unfinished files only", () =>
   }));
 
 Deno.test("MetricsLog.open() cuts off what came after the checkpoint, and half lines", () =>
-  inFolder(async (folder) => {
+  withFolder(async (folder) => {
     const path = `${folder}/metrics.jsonl`;
     {
       using log = await MetricsLog.open(path, 0);
@@ -201,7 +193,7 @@ Deno.test("MetricsLog.open() cuts off what came after the checkpoint, and half l
   }));
 
 Deno.test("MetricsLog.open() throws when another process has the run open", () =>
-  inFolder(async (folder) => {
+  withFolder(async (folder) => {
     const path = `${folder}/metrics.jsonl`;
     const source = `import { MetricsLog } from ${
       JSON.stringify(new URL("../train/run/metrics_log.ts", import.meta.url).href)

@@ -16,8 +16,9 @@ import { configOf } from "../model/checkpoint_config.ts";
 import { type ConfigName, CONFIGS, type Sam2Config } from "../model/config.ts";
 import { readOfficialConfig } from "../model/official_config.ts";
 import { Sam2 } from "../model/sam2/sam2.ts";
-import { floats, tensorsPickle, torchZip, withFolder } from "./checkpoint_files.ts";
+import { floats, tensorsPickle, torchZip } from "./checkpoint_files.ts";
 import { sharedPath, sharedTest } from "./shared.ts";
+import { withFolder } from "./temporary_folder.ts";
 
 /** Keys and shapes of a model, as a checkpoint gives them. */
 const shapesOf = (config: Sam2Config) => new Map(new Sam2(config).namedParameters());

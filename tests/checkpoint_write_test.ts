@@ -14,7 +14,7 @@ import {
 } from "../engine/checkpoint/mod.ts";
 import { CHECKPOINT_DTYPES } from "../engine/checkpoint/dtypes.ts";
 import { numel } from "../engine/shape.ts";
-import { withFolder } from "./checkpoint_files.ts";
+import { withFolder } from "./temporary_folder.ts";
 
 function tensor(dtype: CheckpointDType, shape: readonly number[], seed = 1): CheckpointTensor {
   const bytes = new Uint8Array(numel(shape) * CHECKPOINT_DTYPES[dtype].bytes);

@@ -6,7 +6,8 @@ import { type ByteSource, memorySource, openFile } from "../engine/checkpoint/by
 import { ZipArchive } from "../engine/checkpoint/zip_archive.ts";
 import { directory, localHeader, zipArchive } from "../engine/checkpoint/zip_writer.ts";
 import { UserError } from "../engine/errors.ts";
-import { concat, littleEndian, withFolder } from "./checkpoint_files.ts";
+import { concat, littleEndian } from "./checkpoint_files.ts";
+import { withFolder } from "./temporary_folder.ts";
 
 const fail = (reason: string) => new UserError(`The archive is wrong: ${reason}.`);
 const archiveOf = (source: ByteSource) => new ZipArchive(source, fail);

@@ -1,6 +1,3 @@
-import { canonicalise } from "../engine/compile/graph.ts";
-import { makePlan } from "../engine/compile/plan.ts";
-import { activeProfile, useFusion, useSchedule } from "../engine/evaluate.ts";
 import {
   add,
   gradients,
@@ -14,21 +11,14 @@ import {
   type Tensor,
   tensor,
 } from "../engine/mod.ts";
-import { heavyRules } from "../engine/primitives.ts";
 import { close, values } from "./close.ts";
+import { onSchedule, unfused } from "./engine_modes.ts";
 import { SCHEDULES } from "./kernel_harness.ts";
+import { stepsOf } from "./plans.ts";
 import { strictEqual as equal } from "node:assert/strict";
 
 const numel = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1);
 const make = (shape: readonly number[], seed: number) => tensor(values(numel(shape), seed), shape);
-
-/** Dispatches that make `targets`. */
-async function stepsOf(targets: readonly Tensor[]): Promise<number> {
-  const graph = canonicalise(targets);
-  const profile = await activeProfile();
-  const request = { graph, reads: targets.length, profile, alignment: 256, rules: heavyRules };
-  return makePlan(request).steps.length;
-}
 
 /** Parameter gradients of functions of x, each with the upstream gradient known beforehand. */
 const LAYERS: Record<string, (x: Tensor) => Tensor[]> = {
@@ -64,36 +54,26 @@ function sharedTwice([rows, width]: readonly number[]): Tensor[] {
 const SIZES: readonly (readonly number[])[] = [[7, 5], [33, 16], [130, 36], [4200, 6]];
 
 for (const schedule of SCHEDULES) {
-  Deno.test(`gradients of parameters are the same with sums on the way on ${schedule}`, async () => {
-    try {
-      useSchedule(schedule);
+  Deno.test(`gradients of parameters are the same with sums on the way on ${schedule}`, () =>
+    onSchedule(schedule, async () => {
       for (const size of SIZES) {
         const x = make(size, 9);
         const all = [...Object.values(LAYERS).flatMap((f) => f(x)), ...sharedTwice(size)];
         const fused = await readAll(all);
-        useFusion(false);
-        const apart = await readAll(all);
-        useFusion(true);
+        const apart = await unfused(() => readAll(all));
         const name = (i: number) => `gradient ${i} at [${size}]`;
         fused.forEach((result, i) => close(result as Float32Array, apart[i], 2e-4, name(i)));
       }
-    } finally {
-      useFusion(true);
-      useSchedule(undefined);
-    }
-  });
+    }));
 }
 
 Deno.test("gradients of a layer's parameters share a dispatch on a CPU adapter", async () => {
-  try {
-    for (const schedule of ["cpu", "cpu-nosubgroup"]) {
-      useSchedule(schedule);
+  for (const schedule of ["cpu", "cpu-nosubgroup"]) {
+    await onSchedule(schedule, async () => {
       const x = make([40, 24], 9);
       // The gradient of the layer's result comes first, or the statistics of the forward pass.
       equal(await stepsOf(LAYERS["a linear layer"](x)), 2);
       equal(await stepsOf(LAYERS["layer normalisation"](x)), 2);
-    }
-  } finally {
-    useSchedule(undefined);
+    });
   }
 });

@@ -89,13 +89,3 @@ export async function writeHdf5(path: string, entries: Record<string, HdfEntry>)
 export async function writeList(path: string, names: readonly string[]): Promise<void> {
   await Deno.writeTextFile(path, names.map((name) => `${name}\n`).join(""));
 }
-
-/** Runs `test` with a fresh folder that is removed afterwards. */
-export async function withFolder(test: (directory: string) => Promise<void>): Promise<void> {
-  const directory = await Deno.makeTempDir();
-  try {
-    await test(directory);
-  } finally {
-    await Deno.remove(directory, { recursive: true });
-  }
-}

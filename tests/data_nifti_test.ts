@@ -7,7 +7,8 @@ import {
 import { gzipSync } from "node:zlib";
 import { decodeNifti, readNifti, writeNifti } from "../train/data/nifti.ts";
 import { readVolume } from "../train/data/read_volume.ts";
-import { hdf5Bytes, withFolder } from "./data_files.ts";
+import { hdf5Bytes } from "./data_files.ts";
+import { withFolder } from "./temporary_folder.ts";
 
 interface Fields {
   dims?: number[];

@@ -12,12 +12,12 @@ import {
   submit,
   type Tensor,
   tensor,
-  useFusion,
 } from "../engine/mod.ts";
 import { Conv2d, Linear, Module } from "../engine/nn/mod.ts";
 import { AdamW, FlatParameters } from "../engine/optim/mod.ts";
 import { hashValues } from "../train/parity/hash.ts";
 import { deepStrictEqual as deepEqual, notDeepEqual, ok } from "node:assert/strict";
+import { unfused } from "./engine_modes.ts";
 
 const STEPS = 30;
 const BATCH = 6;
@@ -65,15 +65,6 @@ async function training(seed: number, eachStep = () => {}) {
   optimizer.destroy();
   weights.destroy();
   return { losses, state };
-}
-
-async function unfused<T>(work: () => Promise<T>): Promise<T> {
-  useFusion(false);
-  try {
-    return await work();
-  } finally {
-    useFusion(true);
-  }
 }
 
 Deno.test("training gives the same bits when it is run again, or with a new plan for each step", async () => {

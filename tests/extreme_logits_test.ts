@@ -12,9 +12,9 @@ import {
   sum,
   type Tensor,
   tensor,
-  useSchedule,
 } from "../engine/mod.ts";
 import { close } from "./close.ts";
+import { onSchedule } from "./engine_modes.ts";
 import { SCHEDULES } from "./kernel_harness.ts";
 import { ok } from "node:assert/strict";
 
@@ -56,14 +56,7 @@ const total = (list: readonly number[]) => list.reduce((a, b) => a + b);
 
 for (const schedule of SCHEDULES) {
   const on = (name: string, run: () => Promise<void>) =>
-    Deno.test(`${name} at extreme logits when run on ${schedule}`, async () => {
-      useSchedule(schedule);
-      try {
-        await run();
-      } finally {
-        useSchedule(undefined);
-      }
-    });
+    Deno.test(`${name} at extreme logits when run on ${schedule}`, () => onSchedule(schedule, run));
 
   on("softmax() and crossEntropy() are exact", async () => {
     const x = tensor(ROWS.flat(), [ROWS.length, CLASSES]);

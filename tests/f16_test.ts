@@ -40,11 +40,10 @@ import {
   sum,
   type Tensor,
   tensor,
-  useFusion,
-  useSchedule,
   where,
 } from "../engine/mod.ts";
 import { hashValues } from "../train/parity/hash.ts";
+import { onAdapter, onSchedule, unfused } from "./engine_modes.ts";
 import { SCHEDULES } from "./kernel_harness.ts";
 import {
   deepStrictEqual as deepEqual,
@@ -177,28 +176,20 @@ const cases = (n: number): Case[] => [
 
 for (const schedule of SCHEDULES) {
   for (const n of [1, 3, 17, 33]) {
-    Deno.test(`ops on f16 agree with f32 but for rounding when the size is ${n} on ${schedule}`, async () => {
-      useSchedule(schedule);
-      try {
+    Deno.test(`ops on f16 agree with f32 but for rounding when the size is ${n} on ${schedule}`, () =>
+      onSchedule(schedule, async () => {
         for (const [name, ...rest] of cases(n)) await agrees(`${name} of ${n}`, ...rest);
-      } finally {
-        useSchedule(undefined);
-      }
-    });
+      }));
   }
 }
 
-Deno.test("ops on f16 agree with f32 but for rounding when nothing is fused", async () => {
-  useFusion(false);
-  try {
+Deno.test("ops on f16 agree with f32 but for rounding when nothing is fused", () =>
+  unfused(async () => {
     // Every op stores what it computes.
     for (const [name, ...rest] of cases(17)) {
       if (!/gelu|linear|pow/.test(name)) await agrees(`${name}, not fused`, ...rest);
     }
-  } finally {
-    useFusion(true);
-  }
-});
+  }));
 
 /** Ties, subnormal numbers, overflow, zeros of both signs, and what is no number. */
 const NUMBERS = Float32Array.of(
@@ -207,9 +198,8 @@ const NUMBERS = Float32Array.of(
 );
 
 for (const schedule of ["cpu", "gpu"]) {
-  Deno.test(`cast() rounds to f16 as Float16Array does on ${schedule}`, async () => {
-    useSchedule(schedule);
-    try {
+  Deno.test(`cast() rounds to f16 as Float16Array does on ${schedule}`, () =>
+    onSchedule(schedule, async () => {
       const x = tensor(NUMBERS);
       const expected = new Float16Array(NUMBERS);
       deepEqual(await read(cast(x, "f16")), expected);
@@ -221,10 +211,7 @@ for (const schedule of ["cpu", "gpu"]) {
       deepEqual([...await read(cast(tensor(Float16Array.of(2.75, -1.5)), "i32"))], [2, -1]);
       const odd = constant(expected.slice(0, 3));
       deepEqual(await read(add(odd, 0)), expected.slice(0, 3));
-    } finally {
-      useSchedule(undefined);
-    }
-  });
+    }));
 }
 
 Deno.test("f16 tensors of odd length are kept, written and read whole", async () => {
@@ -266,16 +253,11 @@ Deno.test("ops refuse f16 beside f32 when nobody has chosen a type", () => {
   throws(() => bitcast(half, "u32"), /f16/);
 });
 
-Deno.test("plans with f16 are refused in one sentence when the adapter lacks the feature", async () => {
-  const { device } = await runtime();
-  const { profile } = device;
-  Object.assign(device, { profile: { ...profile, f16: false } });
-  try {
+Deno.test("plans with f16 are refused in one sentence when the adapter lacks the feature", () =>
+  onAdapter({ f16: false }, async () => {
+    const { device } = await runtime();
     await rejects(read(mul(halves("no feature", 5), 11)), (error: Error) => {
       ok(error.message.includes(device.name) && error.message.includes("shader-f16"));
       return true;
     });
-  } finally {
-    Object.assign(device, { profile });
-  }
-});
+  }));

@@ -7,6 +7,7 @@ import { openNnunet } from "../train/data/nnunet.ts";
 import { Random } from "../train/data/random.ts";
 import { drawClip } from "../train/finetune/sampling.ts";
 import { pngFile } from "./png_files.ts";
+import { withFolder } from "./temporary_folder.ts";
 
 const png = (width: number, height: number, channels: 1 | 3, fill: (i: number) => number) =>
   encode({
@@ -17,15 +18,6 @@ const png = (width: number, height: number, channels: 1 | 3, fill: (i: number) =
     data: Uint8Array.from({ length: width * height * channels }, (_, i) => fill(i)),
   });
 
-async function inFolder(test: (folder: string) => Promise<void>): Promise<void> {
-  const folder = await Deno.makeTempDir();
-  try {
-    await test(folder);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
-}
-
 async function write(path: string, content: Uint8Array | string): Promise<void> {
   await Deno.mkdir(path.slice(0, path.lastIndexOf("/")), { recursive: true });
   if (typeof content === "string") await Deno.writeTextFile(path, content);
@@ -33,7 +25,7 @@ async function write(path: string, content: Uint8Array | string): Promise<void> 
 }
 
 Deno.test("openImageFolder() gives single images and videos in natural order", () =>
-  inFolder(async (folder) => {
+  withFolder(async (folder) => {
     await write(`${folder}/images/a.png`, png(4, 3, 3, (i) => i));
     await write(`${folder}/masks/a.png`, png(4, 3, 1, (i) => i % 3));
     for (const frame of [10, 9]) {
@@ -51,7 +43,7 @@ Deno.test("openImageFolder() gives single images and videos in natural order", (
   }));
 
 Deno.test("openImageFolder() takes grey levels and palette indices of any number of bits", () =>
-  inFolder(async (folder) => {
+  withFolder(async (folder) => {
     await write(`${folder}/images/a.png`, png(3, 2, 3, (i) => i));
     const mask = `${folder}/masks/a.png`;
     const labelsOf = async (file: Uint8Array) => {
@@ -86,7 +78,7 @@ Deno.test("openImageFolder() takes grey levels and palette indices of any number
   }));
 
 Deno.test("openImageFolder() says which mask is missing or does not fit", () =>
-  inFolder(async (folder) => {
+  withFolder(async (folder) => {
     await write(`${folder}/images/a.png`, png(4, 3, 3, () => 0));
     await Deno.mkdir(`${folder}/masks`);
     await rejects(openImageFolder(folder), {
@@ -111,7 +103,7 @@ async function writeScan(path: string, data: Uint8Array, shape: readonly [number
 }
 
 Deno.test("openNnunet() reads what dataset.json lists, or what is in imagesTr", () =>
-  inFolder(async (folder) => {
+  withFolder(async (folder) => {
     const label = voxels((i) => i < 12 ? 0 : i % 5);
     await writeScan(`${folder}/imagesTr/case_1_0000.nii.gz`, voxels((i) => i * 10), SHAPE);
     await writeScan(`${folder}/labelsTr/case_1.nii.gz`, label, SHAPE);
@@ -138,7 +130,7 @@ Deno.test("openNnunet() reads what dataset.json lists, or what is in imagesTr", 
   }));
 
 Deno.test("openNnunet() says what is wrong with a data set", () =>
-  inFolder(async (folder) => {
+  withFolder(async (folder) => {
     const refused = (message: RegExp) =>
       rejects(openNnunet(folder), { name: "DataError", message });
     await refused(/^Cannot read .*dataset\.json: it does not exist\.$/);

@@ -1,11 +1,7 @@
 /** Fine-tuning in less memory: values computed anew, steps of several micro-batches. */
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
 import { gradients } from "../engine/mod.ts";
-import { canonicalise } from "../engine/compile/graph.ts";
-import { makePlan } from "../engine/compile/plan.ts";
-import { activeProfile } from "../engine/evaluate.ts";
 import { initialise } from "../engine/nn/mod.ts";
-import { heavyRules } from "../engine/primitives.ts";
 import { CONFIGS } from "../model/config.ts";
 import { Sam2 } from "../model/sam2/sam2.ts";
 import { Random } from "../train/data/random.ts";
@@ -13,6 +9,7 @@ import type { SegmentedSequence } from "../train/data/sequence.ts";
 import { clipLoss } from "../train/finetune/clip.ts";
 import { clipLeaves, drawClip } from "../train/finetune/sampling.ts";
 import { type TuneOptions, Tuner } from "../train/finetune/tuner.ts";
+import { planOf } from "./plans.ts";
 
 const [SIDE, FRAMES] = [24, 2];
 
@@ -102,19 +99,17 @@ Deno.test("Tuner makes clips as long as their own sequences, and alike within a 
 });
 
 Deno.test("useCheckpointing() takes 0.6 of the memory of a clip", async () => {
-  const profile = await activeProfile();
   const size = 128;
   const clip = await drawClip(new Random(0), [sequence], 0, { frames: FRAMES, objects: 1 });
-  const arena = (checkpointing: boolean) => {
+  const arena = async (checkpointing: boolean) => {
     const model = nano(size);
     if (checkpointing) model.useCheckpointing();
     const leaves = clipLeaves(new Random(0), [clip], { size, clicks: 0 });
     const plan = { prompts: new Map([[0, "box"]] as const), corrected: [], clicks: 0 };
     const { loss } = clipLoss(model, leaves, plan);
     const found = gradients(loss, model.namedParameters().map(([, p]) => p));
-    const graph = canonicalise([loss, ...found.flatMap((g) => g ?? [])]);
-    return makePlan({ graph, reads: 0, profile, alignment: 256, rules: heavyRules }).arenaBytes;
+    return (await planOf([loss, ...found.flatMap((g) => g ?? [])], 0)).arenaBytes;
   };
-  const [kept, anew] = [arena(false), arena(true)];
+  const [kept, anew] = [await arena(false), await arena(true)];
   ok(anew < 0.6 * kept, `${kept} ${anew}`);
 });

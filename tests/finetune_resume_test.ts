@@ -12,8 +12,9 @@ import { parseTuneFlags } from "../train/finetune/options.ts";
 import { type CreateTuner, runTuning } from "../train/finetune/run.ts";
 import { splitSequences } from "../train/finetune/split.ts";
 import { Tuner } from "../train/finetune/tuner.ts";
+import { interrupting, logOf } from "./interrupted_runs.ts";
 import { quietly } from "./run_commands.ts";
-import { withFolder } from "./data_files.ts";
+import { withFolder } from "./temporary_folder.ts";
 
 const SIDE = 24;
 
@@ -39,20 +40,8 @@ async function writePictures(folder: string, count: number): Promise<void> {
 const tune = (args: string[], create?: CreateTuner) =>
   quietly((terminal) => runTuning(parseTuneFlags(args)!, terminal, create));
 
-/** Asks for a stop by a signal of this process in the middle of step `at`. */
-const interruptedAt = (at: number): CreateTuner => async (...args) => {
-  const tuner = await Tuner.create(...args);
-  const step = tuner.step.bind(tuner);
-  tuner.step = async () => {
-    if (tuner.position + 1 === at) {
-      Deno.kill(Deno.pid, "SIGTERM");
-      // The listening thread needs a moment, as a signal between two steps does.
-      await new Promise((resolve) => setTimeout(resolve, 100));
-    }
-    return await step();
-  };
-  return tuner;
-};
+const interruptedAt = (at: number): CreateTuner => async (...args) =>
+  interrupting(await Tuner.create(...args), at);
 
 /** All of a run but times. */
 async function essence(run: string) {
@@ -60,10 +49,9 @@ async function essence(run: string) {
     const { tensors, metadata } = await readSafetensors(`${run}/${name}.safetensors`);
     return [[...tensors].map(([key, { data }]) => [key, data]), JSON.parse(metadata.run)] as const;
   }));
-  const lines = (await Deno.readTextFile(`${run}/metrics.jsonl`)).trim().split("\n");
   return {
     files,
-    lines: lines.map((line) => ({ ...JSON.parse(line), milliseconds: 0 })),
+    lines: await logOf(run),
     results: JSON.parse(await Deno.readTextFile(`${run}/results.json`)),
   };
 }
@@ -119,8 +107,7 @@ Deno.test({
       const [a, b] = await Promise.all([whole, parts].map(async (run) => {
         const { tensors, metadata } = await readSafetensors(`${run}/last.safetensors`);
         const { state } = JSON.parse(metadata.run);
-        const log = (await Deno.readTextFile(`${run}/metrics.jsonl`)).trim().split("\n");
-        const lines = log.map((line) => ({ ...JSON.parse(line), milliseconds: 0 }));
+        const lines = await logOf(run);
         return { data: [...tensors].map(([key, { data }]) => [key, data]), state, lines };
       }));
       deepEqual(a, b);

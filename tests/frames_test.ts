@@ -13,10 +13,11 @@ import { scanFrames } from "../train/frames/scan.ts";
 import { videoFrames } from "../train/frames/video_file.ts";
 import { writeVideo } from "../train/frames/write_video.ts";
 import { blank, writePng } from "../train/images/picture.ts";
-import { hdf5Bytes, withFolder } from "./data_files.ts";
+import { hdf5Bytes } from "./data_files.ts";
 import { callsOf, fakeFfmpeg } from "./fake_ffmpeg.ts";
 import { GREY, TURNED } from "./jpeg_files.ts";
 import { pngFile } from "./png_files.ts";
+import { withFolder } from "./temporary_folder.ts";
 
 Deno.test("folderFrames() reads images in natural order when they are asked for", () =>
   withFolder(async (folder) => {

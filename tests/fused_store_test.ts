@@ -1,6 +1,3 @@
-import { canonicalise } from "../engine/compile/graph.ts";
-import { makePlan } from "../engine/compile/plan.ts";
-import { activeProfile, useSchedule } from "../engine/evaluate.ts";
 import {
   add,
   linear,
@@ -12,9 +9,10 @@ import {
   tensor,
   transpose,
 } from "../engine/mod.ts";
-import { heavyRules } from "../engine/primitives.ts";
 import { close, values } from "./close.ts";
+import { onSchedule } from "./engine_modes.ts";
 import { SCHEDULES } from "./kernel_harness.ts";
+import { planOf, stepsOf } from "./plans.ts";
 import { ok, strictEqual as equal } from "node:assert/strict";
 
 const K = 8;
@@ -64,18 +62,10 @@ const REPEATS = 3;
 const numel = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1);
 const make = (shape: number[], seed: number) => tensor(values(numel(shape), seed), shape);
 
-/** Plans `targets` for the schedule in force. */
-async function planOf(targets: Tensor[]) {
-  const graph = canonicalise(targets);
-  const profile = await activeProfile();
-  return makePlan({ graph, reads: targets.length, profile, alignment: 256, rules: heavyRules });
-}
-
 for (const schedule of SCHEDULES) {
   for (const { what, shape, fuse, expected } of CASES) {
-    Deno.test(`matmul() and ${what} are fused when run on ${schedule}`, async () => {
-      useSchedule(schedule);
-      try {
+    Deno.test(`matmul() and ${what} are fused when run on ${schedule}`, () =>
+      onSchedule(schedule, async () => {
         const sizes = Array.from({ length: REPEATS }, () => SIZES).flat();
         const fused = sizes.map(([m, n, k], seed) => {
           const [a, b, extra] = [make([m, k], seed), make([k, n], 50 + seed), make(shape(m, n), 9)];
@@ -92,10 +82,7 @@ for (const schedule of SCHEDULES) {
         equal((await planOf(targets)).steps.length, sizes.length + cut);
         const results = await readAll(targets);
         results.forEach((result, i) => close(result, fused[i].wanted, 2e-5, `${sizes[i]}`));
-      } finally {
-        useSchedule(undefined);
-      }
-    });
+      }));
   }
 }
 
@@ -107,25 +94,15 @@ const layers = (count: number) =>
     return relu(linear(make(x, 1), make(weight, 2), make(bias, 3)));
   });
 
-Deno.test("linear() of different sizes shares its kernel on a CPU adapter", async () => {
-  useSchedule("cpu");
-  try {
+Deno.test("linear() of different sizes shares its kernel on a CPU adapter", () =>
+  onSchedule("cpu", async () => {
     const { steps } = await planOf(layers(10));
     equal(steps.length, 10);
     equal(new Set(steps.map(({ kernel }) => kernel.source)).size, 1);
     ok(steps.every(({ kernel }) => kernel.sizes));
-  } finally {
-    useSchedule(undefined);
-  }
-});
+  }));
 
 Deno.test("an epilogue that occurs once stays apart on a CPU adapter only", async () => {
-  try {
-    useSchedule("cpu");
-    equal((await planOf(layers(1))).steps.length, 2);
-    useSchedule("gpu");
-    equal((await planOf(layers(1))).steps.length, 1);
-  } finally {
-    useSchedule(undefined);
-  }
+  equal(await onSchedule("cpu", () => stepsOf(layers(1))), 2);
+  equal(await onSchedule("gpu", () => stepsOf(layers(1))), 1);
 });

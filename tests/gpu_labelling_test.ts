@@ -1,9 +1,9 @@
 import { deepStrictEqual, rejects } from "node:assert/strict";
-import { useSchedule } from "../engine/evaluate.ts";
 import { gpuLabelling } from "../model/sss/gpu_labelling.ts";
 import { labelVoxelsByDfs } from "../model/sss/pcsw/labelling.ts";
 import type { Connectivity, VolumeShape } from "../model/sss/pcsw/volume.ts";
 import { slidingWindows } from "../model/sss/pcsw/windows.ts";
+import { onSchedule } from "./engine_modes.ts";
 import { SCHEDULES } from "./kernel_harness.ts";
 import { hashUnits } from "./sss_golden.ts";
 
@@ -40,16 +40,12 @@ async function compare(shape: VolumeShape, connectivity: Connectivity, batchByte
 }
 
 for (const schedule of SCHEDULES) {
-  Deno.test(`gpuLabelling() equals the depth-first search when run on ${schedule}`, async () => {
-    useSchedule(schedule);
-    try {
+  Deno.test(`gpuLabelling() equals the depth-first search when run on ${schedule}`, () =>
+    onSchedule(schedule, async () => {
       for (const shape of SHAPES) {
         for (const connectivity of CONNECTIVITIES) await compare(shape, connectivity);
       }
-    } finally {
-      useSchedule(undefined);
-    }
-  });
+    }));
 }
 
 Deno.test("gpuLabelling() gives the same labels when windows are split into batches", async () => {

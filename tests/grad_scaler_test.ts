@@ -10,11 +10,11 @@ import {
   submit,
   sum,
   tensor,
-  useSchedule,
 } from "../engine/mod.ts";
 import { Linear, Module } from "../engine/nn/mod.ts";
 import { AdamW, FlatParameters, GradScaler, type GradScalerOptions } from "../engine/optim/mod.ts";
 import { hashValues } from "../train/parity/hash.ts";
+import { onSchedule } from "./engine_modes.ts";
 import { SCHEDULES } from "./kernel_harness.ts";
 import { deepStrictEqual as deepEqual, notDeepStrictEqual, ok } from "node:assert/strict";
 
@@ -54,9 +54,8 @@ const moments = ({ values, first, second }: Awaited<
 
 for (const schedule of SCHEDULES) {
   for (const factor of [Infinity, -Infinity, NaN]) {
-    Deno.test(`AdamW leaves a step with gradients of ${factor} out, bit by bit, on ${schedule}`, async () => {
-      useSchedule(schedule);
-      try {
+    Deno.test(`AdamW leaves a step with gradients of ${factor} out, bit by bit, on ${schedule}`, () =>
+      onSchedule(schedule, async () => {
         const [plain, scaled] = [await trainee(), await trainee({ initialScale: 1024 })];
         for (const step of [0, 1]) for (const each of [plain, scaled]) await each.step(step);
         const before = await scaled.everything();
@@ -73,10 +72,7 @@ for (const schedule of SCHEDULES) {
         notDeepStrictEqual(end.values, after.values);
         plain.destroy();
         scaled.destroy();
-      } finally {
-        useSchedule(undefined);
-      }
-    });
+      }));
   }
 }
 

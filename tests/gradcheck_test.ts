@@ -56,12 +56,12 @@ import {
   tanh,
   type Tensor,
   tensor,
-  useSchedule,
   where,
   xor,
 } from "../engine/mod.ts";
 import type { Primitive } from "../engine/attributes.ts";
 import { gradientRules } from "../engine/primitives.ts";
+import { onSchedule } from "./engine_modes.ts";
 import { checkGradients, type GradientCase, type Input } from "./gradcheck.ts";
 import { SCHEDULES } from "./kernel_harness.ts";
 
@@ -270,9 +270,8 @@ const CHECKS: { readonly [P in Primitive]: Check } = {
 };
 
 for (const schedule of SCHEDULES) {
-  Deno.test(`gradients of all primitives agree with differences on ${schedule}`, async (t) => {
-    useSchedule(schedule);
-    try {
+  Deno.test(`gradients of all primitives agree with differences on ${schedule}`, (t) =>
+    onSchedule(schedule, async () => {
       for (const [name, check] of Object.entries(CHECKS)) {
         if ("reason" in check) continue;
         await t.step(name, async () => {
@@ -280,10 +279,7 @@ for (const schedule of SCHEDULES) {
           for (const n of SIZES) await checkGradients(`${name} at ${n}`, check.differences(n));
         });
       }
-    } finally {
-      useSchedule(undefined);
-    }
-  });
+    }));
 }
 
 function checkBlocked(name: string, f: (x: Tensor) => Tensor): void {

@@ -8,9 +8,9 @@ import {
   sizeFromHeader,
 } from "../train/images/decode.ts";
 import { readJpegHeader } from "../train/images/jpeg_header.ts";
-import { withFolder } from "./data_files.ts";
 import { CMYK, GREY, PROGRESSIVE, TURNED } from "./jpeg_files.ts";
 import { pngFile } from "./png_files.ts";
+import { withFolder } from "./temporary_folder.ts";
 
 const rgbOf = async (file: Uint8Array) => [...(await decodeImage(file, "file")).data];
 

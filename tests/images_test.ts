@@ -9,7 +9,7 @@ import { decode } from "fast-png";
 import { LINE_HEIGHT, textPicture, textWidth } from "../train/images/font.ts";
 import { CLASS_COLOURS, displayRange, overlay, overlayPng } from "../train/images/overlay.ts";
 import { blank, enlarge, grey, montage, type Picture, writePng } from "../train/images/picture.ts";
-import { withFolder } from "./data_files.ts";
+import { withFolder } from "./temporary_folder.ts";
 
 function pixel({ data, width }: Picture, x: number, y: number): number[] {
   return [...data.subarray((y * width + x) * 3, (y * width + x) * 3 + 3)];

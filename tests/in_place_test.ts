@@ -1,6 +1,3 @@
-import { canonicalise } from "../engine/compile/graph.ts";
-import { makePlan } from "../engine/compile/plan.ts";
-import { activeProfile, useFusion, useSchedule } from "../engine/evaluate.ts";
 import {
   cat,
   matmul,
@@ -13,9 +10,10 @@ import {
   tensor,
   transpose,
 } from "../engine/mod.ts";
-import { heavyRules } from "../engine/primitives.ts";
 import { close, values } from "./close.ts";
+import { onSchedule, unfused } from "./engine_modes.ts";
 import { SCHEDULES } from "./kernel_harness.ts";
+import { stepsOf } from "./plans.ts";
 import { strictEqual as equal } from "node:assert/strict";
 
 const numel = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1);
@@ -47,31 +45,18 @@ const CASES: Record<string, () => Tensor> = {
   },
 };
 
-/** Dispatches that make `target`. */
-async function stepsOf(target: Tensor): Promise<number> {
-  const graph = canonicalise([target]);
-  const profile = await activeProfile();
-  return makePlan({ graph, reads: 1, profile, alignment: 256, rules: heavyRules }).steps.length;
-}
-
 for (const schedule of SCHEDULES) {
-  Deno.test(`matmul() and cat() read in place what strides describe on ${schedule}`, async () => {
-    try {
-      useSchedule(schedule);
+  Deno.test(`matmul() and cat() read in place what strides describe on ${schedule}`, () =>
+    onSchedule(schedule, async () => {
       const made = Object.entries(CASES).map(([what, f]) => [what, f()] as const);
-      for (const [what, target] of made) equal(await stepsOf(target), 1, what);
+      for (const [what, target] of made) equal(await stepsOf([target]), 1, what);
       const targets = made.map(([, target]) => target);
       const fused = await readAll(targets);
-      useFusion(false);
-      const apart = await readAll(targets);
+      const apart = await unfused(() => readAll(targets));
       fused.forEach((result, i) => close(result as Float32Array, apart[i], 1e-5, made[i][0]));
-    } finally {
-      useFusion(true);
-      useSchedule(undefined);
-    }
-  });
+    }));
 }
 
 Deno.test("cat() of large parts takes a dispatch for each", async () => {
-  equal(await stepsOf(cat([make([200, 60]), make([200, 60], 2)], 1)), 2);
+  equal(await stepsOf([cat([make([200, 60]), make([200, 60], 2)], 1)]), 2);
 });

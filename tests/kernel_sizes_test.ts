@@ -45,6 +45,7 @@ Deno.test("Kernel.sizes differs between the steps of a plan that share a pipelin
     uploadBytes: 0,
     arenaBytes: 3 * stride,
     pieceBytes: 3 * stride,
+    pieces: [3 * stride],
     tenancies: [],
     memory: { arena: 3 * stride, uploads: 0, leaves: 0, targets: 0, readback: 48, peak: 0 },
   };

@@ -1,4 +1,5 @@
 import { readSafetensors } from "../engine/safetensors.ts";
+import { logOf } from "./interrupted_runs.ts";
 import { inFolder, trainWith } from "./run_commands.ts";
 import { Trainer } from "../train/trainer.ts";
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
@@ -31,9 +32,7 @@ async function killedAfter(at: number, run: string, args: readonly string[]): Pr
 
 /** The log without times, and the last checkpoint. */
 async function essence(run: string) {
-  const lines = (await Deno.readTextFile(`${run}/metrics.jsonl`)).trimEnd().split("\n")
-    .map((line) => ({ ...JSON.parse(line), milliseconds: 0 }));
-  return { lines, last: await readSafetensors(`${run}/last.safetensors`) };
+  return { lines: await logOf(run), last: await readSafetensors(`${run}/last.safetensors`) };
 }
 
 Deno.test({

@@ -18,11 +18,10 @@ import {
   submit,
   sum,
   tensor,
-  useSchedule,
 } from "../engine/mod.ts";
 import { Linear, Module } from "../engine/nn/mod.ts";
 import { AdamW, Ema, FlatParameters, GradientAccumulator } from "../engine/optim/mod.ts";
-import { binding } from "./binding_limit.ts";
+import { binding, onSchedule } from "./engine_modes.ts";
 import { SCHEDULES } from "./kernel_harness.ts";
 import { hashValues } from "../train/parity/hash.ts";
 import {
@@ -177,11 +176,11 @@ Deno.test("reductions of more terms than a software adapter's loops have rounds 
   last[last.length - 1] = 1000;
   const line = tensor(last, [1, last.length]);
   for (const schedule of SCHEDULES) {
-    useSchedule(schedule);
-    equal((await read(argmax(line, 1)))[0], last.length - 1);
-    equal((await read(amax(line, 1)))[0], 1000);
+    await onSchedule(schedule, async () => {
+      equal((await read(argmax(line, 1)))[0], last.length - 1);
+      equal((await read(amax(line, 1)))[0], 1000);
+    });
   }
-  useSchedule(undefined);
   await rejects(evaluate([argmax(expand(x, [rows, 2 ** 23]), 1)]), {
     name: "RangeError",
     message: "argmax of 8388608 elements: 4194304 is the most.",

@@ -15,13 +15,13 @@ import {
   softmax,
   sum,
   tensor,
-  useSchedule,
 } from "../engine/mod.ts";
 import { lowerConv2dWeight } from "../shaders/conv2d.ts";
 import type { ConvShape } from "../shaders/conv2d_shape.ts";
 import { lowerMatmul } from "../shaders/matmul.ts";
 import { MOST_ROUNDS } from "../shaders/rounds.ts";
 import { close, values } from "./close.ts";
+import { onSchedule } from "./engine_modes.ts";
 import { deviceFor } from "./kernel_harness.ts";
 import { ok, rejects } from "node:assert/strict";
 
@@ -53,29 +53,22 @@ async function checkAttention(queries: number, keys: number, dim: number): Promi
   close(dv, new Float32Array(keys * dim).fill(queries / keys), 1e-5, "gradient of values");
 }
 
-Deno.test("attention sees all keys and queries when a loop over vectors would be too long", async () => {
-  useSchedule("cpu");
-  try {
+Deno.test("attention sees all keys and queries when a loop over vectors would be too long", () =>
+  onSchedule("cpu", async () => {
     await checkAttention(8, 8200, 256);
     await checkAttention(4200, 8, 256);
-  } finally {
-    useSchedule(undefined);
-  }
-});
+  }));
 
 Deno.test("attention is refused when its loops stay too long", async () => {
   for (const schedule of CPU) {
-    useSchedule(schedule);
-    try {
+    await onSchedule(schedule, async () => {
       const [q, k] = [leaf(1, 1, 1, 1, 4), leaf(2, 1, 1, 2 ** 19, 4)];
       await rejects(evaluate([scaledDotProductAttention(q, k, k)]), {
         name: "RangeError",
         message:
           /^attention forward 1x1x524288x4 takes \d+ rounds of loops; software adapters end them after 65535\.$/,
       });
-    } finally {
-      useSchedule(undefined);
-    }
+    });
   }
 });
 
@@ -105,9 +98,8 @@ Deno.test("products and weight gradients are cut when a loop would be too long",
   }
 });
 
-Deno.test("lines that an invocation cannot go through are refused", async () => {
-  useSchedule("cpu");
-  try {
+Deno.test("lines that an invocation cannot go through are refused", () =>
+  onSchedule("cpu", async () => {
     const long = leaf(1, 1, 70000, 65);
     await rejects(evaluate([cumsum(long, 1)]), /^RangeError: cumsum 1x70000x65 takes 70001 rounds/);
     const table = leaf(2, 3, 1);
@@ -116,10 +108,7 @@ Deno.test("lines that an invocation cannot go through are refused", async () => 
     await rejects(evaluate([g!]), /^RangeError: indexAdd .* takes 70001 rounds of loops/);
     const map = leaf(3, 1, 1, 2 ** 10, 2 ** 11 + 4);
     await rejects(evaluate([dfeSimilarity(map, map)]), /^RangeError: dfeSimilarity .* rounds/);
-  } finally {
-    useSchedule(undefined);
-  }
-});
+  }));
 
 Deno.test("kernels for GPUs are cut or refused as well when a software adapter runs them", async () => {
   const { profile } = await deviceFor("gpu");
@@ -130,8 +119,7 @@ Deno.test("kernels for GPUs are cut or refused as well when a software adapter r
         .match(/min\(\d+u, kFirst \+ (\d+)u\)/)![1],
     );
   ok(chunkOn(true) <= MOST_ROUNDS / 1.7, `${chunkOn(true)}`);
-  useSchedule("gpu");
-  try {
+  await onSchedule("gpu", async () => {
     const x = leaf(1, 90000, 2);
     await rejects(evaluate([softmax(x, 0)]), /^RangeError: softmax over 90000 .* software adapter/);
     const rows = indexSelect(leaf(2, 3, 1), 0, tensor(new Uint32Array(70000)));
@@ -142,9 +130,7 @@ Deno.test("kernels for GPUs are cut or refused as well when a software adapter r
       evaluate([scaledDotProductAttention(q, k, k)]),
       /^RangeError: attention forward .* rounds of loops/,
     );
-  } finally {
-    useSchedule(undefined);
-  }
+  });
 });
 
 Deno.test("pooling, resampling and convolutions are refused when their loops are too long", async () => {
@@ -156,11 +142,8 @@ Deno.test("pooling, resampling and convolutions are refused when their loops are
   const line = leaf(3, 1, 1, 1, 70000);
   const mean = interpolate(line, { size: [1, 1], mode: "bilinear", antialias: true });
   await rejects(evaluate([mean]), /resample .* takes 70001 rounds/);
-  useSchedule("cpu");
-  try {
+  await onSchedule("cpu", async () => {
     const deep = conv2d(leaf(4, 1, 70000, 3, 3), leaf(5, 1, 70000, 3, 3));
     await rejects(evaluate([deep]), /conv2d .* takes 70006 rounds/);
-  } finally {
-    useSchedule(undefined);
-  }
+  });
 });

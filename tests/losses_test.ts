@@ -12,9 +12,9 @@ import {
   softmaxDice,
   type Tensor,
   tensor,
-  useSchedule,
 } from "../engine/mod.ts";
 import { hashValues } from "../train/parity/hash.ts";
+import { onSchedule } from "./engine_modes.ts";
 import { checkGradients } from "./gradcheck.ts";
 import { SCHEDULES } from "./kernel_harness.ts";
 
@@ -120,9 +120,8 @@ Deno.test("bceWithLogits() scales the positive term by posWeight", async () => {
 });
 
 for (const schedule of SCHEDULES) {
-  Deno.test(`losses have the gradients of their differences on ${schedule}`, async () => {
-    useSchedule(schedule);
-    try {
+  Deno.test(`losses have the gradients of their differences on ${schedule}`, () =>
+    onSchedule(schedule, async () => {
       const shape = [2, 3, 5];
       const hard = Float32Array.from({ length: 30 }, (_, i) => i % 3 === 0 ? 1 : 0);
       const soft = { shape, low: 0.1, high: 0.9 };
@@ -157,8 +156,5 @@ for (const schedule of SCHEDULES) {
         inputs: [{ shape: classShape }],
         f: (x) => crossEntropy(x, lazyTarget(), { weight: lazyWeight() }),
       });
-    } finally {
-      useSchedule(undefined);
-    }
-  });
+    }));
 }

@@ -5,13 +5,11 @@ import {
   matmul,
   mean,
   MemoryError,
-  type MemoryLimits,
   mul,
   read,
   readAll,
   relu,
   reserve,
-  type Runtime,
   runtime,
   square,
   submit,
@@ -29,21 +27,7 @@ import {
   strictEqual as equal,
   throws,
 } from "node:assert/strict";
-
-/** Runs `work` on a device that may hold less than it could. */
-async function limited(
-  limits: Partial<MemoryLimits>,
-  work: (rt: Runtime) => Promise<void>,
-): Promise<void> {
-  const rt = await runtime();
-  const own = rt.limits;
-  rt.limits = { ...own, ...limits };
-  try {
-    await work(rt);
-  } finally {
-    rt.limits = own;
-  }
-}
+import { withMemory } from "./engine_modes.ts";
 
 /** A product of two square matrices from the host; each computation has a plan of its own. */
 const product = (side: number) => {
@@ -89,7 +73,7 @@ Deno.test("limitsOf() knows the machine's memory where the adapter computes in i
 });
 
 Deno.test("evaluate() refuses a plan whose buffers the adapter cannot make, before any of it runs", () =>
-  limited({ bufferBytes: 2 ** 16 }, async (rt) => {
+  withMemory({ bufferBytes: 2 ** 16 }, async (rt) => {
     const before = { ...rt.counters };
     await rejects(evaluate([product(160)]), MemoryError);
     deepEqual(rt.counters, before);
@@ -98,7 +82,7 @@ Deno.test("evaluate() refuses a plan whose buffers the adapter cannot make, befo
   }));
 
 Deno.test("evaluate() refuses a plan beyond the memory that is left", () =>
-  limited({ totalBytes: (live) => live + 2 ** 16 }, async (rt) => {
+  withMemory({ totalBytes: (live) => live + 2 ** 16 }, async (rt) => {
     const before = { ...rt.counters };
     await rejects(
       evaluate([product(161)]),
@@ -120,7 +104,7 @@ async function slopes(): Promise<{ values: TypedArray[]; arena: number }> {
 Deno.test("an arena beyond the largest buffer is held by several, with the same results", async () => {
   const whole = await slopes();
   forgetPlans();
-  await limited({ bufferBytes: 2 ** 15 }, async (rt) => {
+  await withMemory({ bufferBytes: 2 ** 15 }, async (rt) => {
     const { values, arena } = await slopes();
     ok(arena > 2 * 2 ** 15 && rt.arenaBytes >= arena);
     deepEqual(values, whole.values);

@@ -1,7 +1,8 @@
-import { isUserError, type MemoryLimits, runtime, useSchedule } from "../engine/mod.ts";
+import { isUserError, type MemoryLimits } from "../engine/mod.ts";
 import { run as evaluate } from "../train/commands/eval.ts";
 import { run as predict } from "../train/commands/predict.ts";
 import { run as train } from "../train/commands/train.ts";
+import { onSchedule, withMemory } from "./engine_modes.ts";
 import { inFolder } from "./run_commands.ts";
 import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "node:assert/strict";
 
@@ -10,21 +11,18 @@ async function refusal(
   limits: Partial<MemoryLimits>,
   command: () => Promise<number>,
 ): Promise<string> {
-  const rt = await runtime();
-  const own = rt.limits;
-  rt.limits = { ...own, ...limits };
-  const { dispatches } = rt.counters;
-  try {
-    await command();
-  } catch (error) {
-    ok(isUserError(error), `${error}`);
-    equal(rt.counters.dispatches, dispatches, "nothing has been computed");
-    equal(rt.failure, undefined);
-    return error.message;
-  } finally {
-    rt.limits = own;
-  }
-  throw new Error("The command has not refused.");
+  return await withMemory(limits, async (rt) => {
+    const { dispatches } = rt.counters;
+    try {
+      await command();
+    } catch (error) {
+      ok(isUserError(error), `${error}`);
+      equal(rt.counters.dispatches, dispatches, "nothing has been computed");
+      equal(rt.failure, undefined);
+      return error.message;
+    }
+    throw new Error("The command has not refused.");
+  });
 }
 
 /** Runs a command whose tables are of no interest. */
@@ -52,15 +50,15 @@ Deno.test("train, eval and predict refuse in a sentence when memory does not suf
     const small = ["--size", "32", "--steps", "1", "--batch", "1", "--method", "supervised"];
     equal(await quietly(() => train([...options, ...small, "--eval-limit", "1"])), 0);
     // Plans that ran in this process are not made anew; those of another schedule are.
-    useSchedule("gpu-nosubgroup");
-    const totalBytes = () => 2 ** 20;
-    const advice =
-      /^The work needs .* this machine can give 1\.0 MiB\. The run decides on the model/;
-    match(await refusal({ totalBytes }, () => evaluate([run])), advice);
-    const scan = `${folder}/data/data/patient005_frame01.h5`;
-    match(
-      await refusal({ totalBytes }, () => predict([run, scan, "--out", `${folder}/out`])),
-      advice,
-    );
-    useSchedule(undefined);
+    await onSchedule("gpu-nosubgroup", async () => {
+      const totalBytes = () => 2 ** 20;
+      const advice =
+        /^The work needs .* this machine can give 1\.0 MiB\. The run decides on the model/;
+      match(await refusal({ totalBytes }, () => evaluate([run])), advice);
+      const scan = `${folder}/data/data/patient005_frame01.h5`;
+      match(
+        await refusal({ totalBytes }, () => predict([run, scan, "--out", `${folder}/out`])),
+        advice,
+      );
+    });
   }));

@@ -9,10 +9,10 @@ import {
   submit,
   type Tensor,
   tensor,
-  useSchedule,
 } from "../engine/mod.ts";
 import { Conv2d, Module } from "../engine/nn/mod.ts";
 import { AdamW, FlatParameters } from "../engine/optim/mod.ts";
+import { onSchedule } from "./engine_modes.ts";
 
 class Net extends Module {
   readonly first = new Conv2d(1, 8, 3, { padding: 1 });
@@ -59,12 +59,7 @@ Deno.test("submit() takes new values of leaves when a request comes again", asyn
   assert.deepStrictEqual(await values(), Float32Array.of(2, 4, 6));
   x.host = Float32Array.of(5, 6, 7);
   assert.deepStrictEqual(await values(), Float32Array.of(10, 12, 14));
-  useSchedule("gpu");
-  try {
-    assert.deepStrictEqual(await values(), Float32Array.of(10, 12, 14));
-  } finally {
-    useSchedule(undefined);
-  }
+  assert.deepStrictEqual(await onSchedule("gpu", values), Float32Array.of(10, 12, 14));
 });
 
 Deno.test("Runtime.takeStaging() holds one buffer when what is read grows, and reuses it", async () => {

@@ -26,11 +26,11 @@ import {
   type Tensor,
   tensor,
   transpose,
-  useSchedule,
   where,
 } from "../engine/mod.ts";
 import { isNan, isTrue } from "../shaders/nan.ts";
 import { values } from "./close.ts";
+import { onSchedule } from "./engine_modes.ts";
 import { SCHEDULES } from "./kernel_harness.ts";
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
 
@@ -130,14 +130,7 @@ function firstLargest(x: readonly number[]): number {
 
 for (const schedule of SCHEDULES) {
   const on = (name: string, run: () => Promise<void>) =>
-    Deno.test(`${name} when run on ${schedule}`, async () => {
-      useSchedule(schedule);
-      try {
-        await run();
-      } finally {
-        useSchedule(undefined);
-      }
-    });
+    Deno.test(`${name} when run on ${schedule}`, () => onSchedule(schedule, run));
 
   on("elementwise ops give PyTorch's NaN and infinities", async () => {
     for (const count of COUNTS) {
@@ -204,9 +197,8 @@ for (const schedule of SCHEDULES) {
 const nans = (x: ArrayLike<number>) => Array.from(x).flatMap((v, i) => Number.isNaN(v) ? [i] : []);
 
 for (const schedule of SCHEDULES) {
-  Deno.test(`sums, products and convolutions keep NaN where it belongs on ${schedule}`, async () => {
-    useSchedule(schedule);
-    try {
+  Deno.test(`sums, products and convolutions keep NaN where it belongs on ${schedule}`, () =>
+    onSchedule(schedule, async () => {
       for (const [m, k, n] of [[5, 7, 3], [33, 17, 36]]) {
         const data = values(m * k, 1);
         data[k + 2] = NaN;
@@ -229,10 +221,7 @@ for (const schedule of SCHEDULES) {
         const around = [0, 1, 2].flatMap((i) => [0, 1, 2].map((j) => i * n + j));
         deepEqual(nans(convolved), around);
       }
-    } finally {
-      useSchedule(undefined);
-    }
-  });
+    }));
 }
 
 Deno.test("gradients of relu() and where() keep NaN out of branches that were not taken", async () => {

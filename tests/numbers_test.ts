@@ -1,10 +1,8 @@
-import { canonicalise } from "../engine/compile/graph.ts";
 import { Numbers } from "../engine/compile/numbers.ts";
-import { makePlan } from "../engine/compile/plan.ts";
 import { activeProfile } from "../engine/evaluate.ts";
 import { cat, permute, read, type Tensor, tensor } from "../engine/mod.ts";
-import { heavyRules } from "../engine/primitives.ts";
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
+import { planFor } from "./plans.ts";
 
 const LARGEST = 2 ** 21;
 
@@ -57,11 +55,7 @@ Deno.test("permute() is right when its size is about the largest that is divided
 
 Deno.test("generated kernels share their source when shapes differ", async () => {
   const profile = await activeProfile();
-  const sourcesOf = (t: Tensor) => {
-    const graph = canonicalise([t]);
-    const plan = makePlan({ graph, reads: 1, profile, alignment: 256, rules: heavyRules });
-    return plan.steps.map(({ kernel }) => kernel.source);
-  };
+  const sourcesOf = (t: Tensor) => planFor([t], profile).steps.map(({ kernel }) => kernel.source);
   const swapped = (shape: number[]) => permute(ramp(shape), [0, 2, 1, 3]);
   deepEqual(sourcesOf(swapped([2, 3, 5, 12])), sourcesOf(swapped([7, 6, 11, 20])));
   const joined = (n: number, m: number) => cat([ramp([3, n]), ramp([3, m])], 1);

@@ -16,7 +16,6 @@ import {
   sum,
   type Tensor,
   tensor,
-  useSchedule,
 } from "../engine/mod.ts";
 import { filledWith, Module, Parameter, uniform } from "../engine/nn/mod.ts";
 import {
@@ -30,6 +29,7 @@ import {
 } from "../engine/optim/mod.ts";
 import { flatWindows } from "../engine/optim/recorded_pass.ts";
 import { hashValues } from "../train/parity/hash.ts";
+import { onSchedule } from "./engine_modes.ts";
 import { SCHEDULES } from "./kernel_harness.ts";
 
 const SIZES = [1, 64, 65, 200, 4099];
@@ -107,9 +107,8 @@ function referenceSteps(values: Map<string, Float64Array>, steps: number): numbe
 }
 
 for (const schedule of SCHEDULES) {
-  Deno.test(`AdamW.update() follows the definition over mixed segments on ${schedule}`, async () => {
-    useSchedule(schedule);
-    try {
+  Deno.test(`AdamW.update() follows the definition over mixed segments on ${schedule}`, () =>
+    onSchedule(schedule, async () => {
       const flat = await FlatParameters.create(new Mixed(), { seed: 5 });
       const start = await flat.stateDict();
       const expected = new Map(KEYS.map((key) => [key, Float64Array.from(start.get(key)!.data)]));
@@ -133,10 +132,7 @@ for (const schedule of SCHEDULES) {
       deepEqual(end.get("frozen"), start.get("frozen"));
       adam.destroy();
       flat.destroy();
-    } finally {
-      useSchedule(undefined);
-    }
-  });
+    }));
 }
 
 Deno.test("AdamW.load() continues bit for bit", async () => {

@@ -7,6 +7,7 @@ import {
 import { writeSafetensors } from "../engine/safetensors.ts";
 import { run } from "../train/commands/parity.ts";
 import { hashValues } from "../train/parity/hash.ts";
+import { withFolder } from "./temporary_folder.ts";
 
 const SHAPE = [2, 3];
 const input = (name: string) => ({ gen: "hash", seed: name, shape: SHAPE, offset: 0, scale: 1 });
@@ -50,17 +51,8 @@ async function parity(...args: string[]): Promise<{ code: number; lines: string[
   }
 }
 
-async function inFolder(use: (folder: string) => Promise<void>): Promise<void> {
-  const folder = await Deno.makeTempDir();
-  try {
-    await use(folder);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
-}
-
 Deno.test("parity passes a fixture that agrees, and reports every comparison as JSON", () =>
-  inFolder(async (folder) => {
+  withFolder(async (folder) => {
     await writeFixture(folder, "good");
     const { code, lines } = await parity(folder, "--json", `${folder}/report.json`);
     equal(code, 0);
@@ -72,7 +64,7 @@ Deno.test("parity passes a fixture that agrees, and reports every comparison as 
   }));
 
 Deno.test("parity fails where one element differs", () =>
-  inFolder(async (folder) => {
+  withFolder(async (folder) => {
     await writeFixture(folder, "bad", (values) => values[4] += 1e-3);
     await writeFixture(folder, "good");
     const { code, lines } = await parity(folder);
@@ -84,7 +76,7 @@ Deno.test("parity fails where one element differs", () =>
   }));
 
 Deno.test("parity fails where a declared output is not produced", () =>
-  inFolder(async (folder) => {
+  withFolder(async (folder) => {
     const spec = { shape: [1], stored: "full", tol_abs: 1 };
     await writeFixture(folder, "more", undefined, { outputs: { "c/extra": spec } });
     await writeSafetensors(`${folder}/more.safetensors`, [
@@ -96,7 +88,7 @@ Deno.test("parity fails where a declared output is not produced", () =>
   }));
 
 Deno.test("parity fails for unknown kinds, operators and configurations", () =>
-  inFolder(async (folder) => {
+  withFolder(async (folder) => {
     await writeFixture(folder, "kind", undefined, { kind: "dance" });
     const odd = [{ name: "c", op: "teleport", attrs: {}, inputs: [], grads: [] }];
     await writeFixture(folder, "op", undefined, { cases: odd });
@@ -113,7 +105,7 @@ Deno.test("parity fails for unknown kinds, operators and configurations", () =>
   }));
 
 Deno.test("parity fails for damaged files and for folders without fixtures", () =>
-  inFolder(async (folder) => {
+  withFolder(async (folder) => {
     equal((await parity(folder)).code, 1);
     await writeFixture(folder, "cut");
     await Deno.truncate(`${folder}/cut.safetensors`, 40);

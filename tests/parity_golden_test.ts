@@ -1,6 +1,6 @@
 import { ok } from "node:assert/strict";
-import { useSchedule } from "../engine/mod.ts";
 import { describe, runFolder } from "../train/parity/run.ts";
+import { onSchedule } from "./engine_modes.ts";
 import { SCHEDULES } from "./kernel_harness.ts";
 import { sharedPath, sharedTest } from "./shared.ts";
 
@@ -30,12 +30,11 @@ sharedTest(
 );
 
 for (const schedule of SCHEDULES) {
-  sharedTest(`every path through the model agrees on ${schedule}`, async (t) => {
-    useSchedule(schedule);
-    try {
-      await checkAll(t, PATHS);
-    } finally {
-      useSchedule(undefined);
-    }
-  });
+  sharedTest(
+    `every path through the model agrees on ${schedule}`,
+    (t) =>
+      onSchedule(schedule, async () => {
+        await checkAll(t, PATHS);
+      }),
+  );
 }

@@ -5,11 +5,12 @@ import {
   strictEqual as equal,
   throws,
 } from "node:assert/strict";
-import { interpolate, mul, ones, permute, read, runtime, tensor } from "../engine/mod.ts";
+import { interpolate, mul, ones, permute, read, tensor } from "../engine/mod.ts";
 import { resizePlane } from "../model/sam2/host_resize.ts";
 import { ImagePredictor } from "../model/sam2/image_predictor.ts";
 import { readMasks } from "../model/sam2/read_masks.ts";
 import { close, values } from "./close.ts";
+import { binding } from "./engine_modes.ts";
 import { picture, SIZE, smallModel } from "./predictor_model.ts";
 
 const model = await smallModel();
@@ -148,17 +149,11 @@ Deno.test("readMasks() gives the same where masks exceed what the adapter binds"
   const size = [40, 37] as const;
   const other = mul(tensor([1, 2]), 3);
   const whole = await readMasks(masks, size, [other]);
-  const { profile } = (await runtime()).device;
-  const limit = profile.maxBindingBytes;
   for (const masksThatFit of [2, 1, 0.5]) {
-    Object.assign(profile, { maxBindingBytes: masksThatFit * 40 * 37 * 4 + 256 });
-    try {
-      const cut = await readMasks(masks, size, [other]);
-      close(cut.logits, whole.logits, 1e-5, `${masksThatFit} masks at once`);
-      deepEqual(cut.others, [Float32Array.of(3, 6)]);
-    } finally {
-      Object.assign(profile, { maxBindingBytes: limit });
-    }
+    const limit = masksThatFit * 40 * 37 * 4 + 256;
+    const cut = await binding(limit, () => readMasks(masks, size, [other]));
+    close(cut.logits, whole.logits, 1e-5, `${masksThatFit} masks at once`);
+    deepEqual(cut.others, [Float32Array.of(3, 6)]);
   }
   ok(whole.logits.length === 3 * 40 * 37);
 });

@@ -15,9 +15,9 @@ import type {
 import { inBatches, largestBytes } from "../model/predictors/object_batches.ts";
 import { VideoPredictor } from "../model/predictors/video_predictor.ts";
 import type { Sam2 } from "../model/sam2/sam2.ts";
-import { binding } from "./binding_limit.ts";
 import { close } from "./close.ts";
 import { liveHeapBytes } from "./collect_garbage.ts";
+import { binding } from "./engine_modes.ts";
 import { clip, modelWithoutEncoder, picture, smallModel } from "./predictor_model.ts";
 
 const model = await smallModel();

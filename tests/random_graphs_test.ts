@@ -1,17 +1,8 @@
-import {
-  add,
-  gradients,
-  mul,
-  padZeros,
-  readAll,
-  type Tensor,
-  tensor,
-  useFusion,
-  useSchedule,
-} from "../engine/mod.ts";
+import { add, gradients, mul, padZeros, readAll, type Tensor, tensor } from "../engine/mod.ts";
 import { show } from "../engine/shape.ts";
 import { Random } from "../train/data/random.ts";
 import type { Bounded } from "./bounded.ts";
+import { onSchedule, unfused } from "./engine_modes.ts";
 import { interpret } from "./graph_interpreter.ts";
 import { SCHEDULES } from "./kernel_harness.ts";
 import { randomGraph } from "./random_graphs.ts";
@@ -70,17 +61,14 @@ for (const schedule of SCHEDULES) {
   const seeds = Array.from({ length: GRAPHS[schedule] }, () => seed++);
   // Kernels of single ops hardly differ between schedules.
   const also = schedule === "cpu" ? ", fused or not," : "";
-  Deno.test(`random graphs give the interpreter's values${also} on ${schedule}`, async () => {
-    useSchedule(schedule);
-    const sharpness = new Sharpness();
-    try {
+  Deno.test(`random graphs give the interpreter's values${also} on ${schedule}`, () =>
+    onSchedule(schedule, async () => {
+      const sharpness = new Sharpness();
       for (let first = 0; first < seeds.length; first += TOGETHER) {
         const cases = seeds.slice(first, first + TOGETHER).map(caseOf);
         const targets = cases.flatMap(({ targets }) => targets);
         const fused = await readAll(targets);
-        useFusion(!also);
-        const apart = also ? await readAll(targets) : fused;
-        useFusion(true);
+        const apart = also ? await unfused(() => readAll(targets)) : fused;
         const names = cases.flatMap(({ seed, targets }) => targets.map(() => seed));
         const bounds = cases.flatMap(({ targets }) => interpret(targets));
         bounds.forEach((bound, i) => {
@@ -92,11 +80,7 @@ for (const schedule of SCHEDULES) {
         });
       }
       sharpness.check();
-    } finally {
-      useFusion(true);
-      useSchedule(undefined);
-    }
-  });
+    }));
 }
 
 Deno.test("pad() of a single element gives it to one lane of a vector", async () => {

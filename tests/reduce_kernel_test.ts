@@ -1,10 +1,9 @@
-import { canonicalise } from "../engine/compile/graph.ts";
-import { makePlan } from "../engine/compile/plan.ts";
-import { activeProfile, useSchedule } from "../engine/evaluate.ts";
+import { activeProfile } from "../engine/evaluate.ts";
 import { amax, argmax, mul, permute, read, sum, type Tensor, tensor } from "../engine/mod.ts";
-import { heavyRules } from "../engine/primitives.ts";
 import { close, values } from "./close.ts";
+import { onSchedule } from "./engine_modes.ts";
 import { SCHEDULES } from "./kernel_harness.ts";
+import { planFor } from "./plans.ts";
 import { deepStrictEqual as deepEqual, strictEqual as equal } from "node:assert/strict";
 
 const numel = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1);
@@ -44,14 +43,7 @@ const CASES: readonly [shape: number[], dims: number[]][] = [
 
 for (const schedule of SCHEDULES) {
   const on = (name: string, run: () => Promise<void>) =>
-    Deno.test(`${name} when run on ${schedule}`, async () => {
-      useSchedule(schedule);
-      try {
-        await run();
-      } finally {
-        useSchedule(undefined);
-      }
-    });
+    Deno.test(`${name} when run on ${schedule}`, () => onSchedule(schedule, run));
 
   on("sum() and amax() agree with loops", async () => {
     for (const [shape, dims] of CASES) {
@@ -101,18 +93,13 @@ for (const schedule of SCHEDULES) {
   });
 }
 
-Deno.test("sum() of different shapes shares its kernel on a CPU adapter", async () => {
-  useSchedule("cpu");
-  try {
+Deno.test("sum() of different shapes shares its kernel on a CPU adapter", () =>
+  onSchedule("cpu", async () => {
     const profile = await activeProfile();
     const sourceOf = (x: Tensor) => {
-      const graph = canonicalise([sum(x, [0])]);
-      const plan = makePlan({ graph, reads: 1, profile, alignment: 256, rules: heavyRules });
-      equal(plan.steps.length, 1);
-      return plan.steps[0].kernel.source;
+      const { steps } = planFor([sum(x, [0])], profile);
+      equal(steps.length, 1);
+      return steps[0].kernel.source;
     };
     equal(sourceOf(make([132, 64])), sourceOf(make([3, 4, 16])));
-  } finally {
-    useSchedule(undefined);
-  }
-});
+  }));

@@ -5,20 +5,18 @@ import { parsePredictFlags, runPrediction } from "../train/run/predict_run.ts";
 import type { Terminal } from "../train/run/progress.ts";
 import { type CreateTrainer, runTraining } from "../train/run/train_run.ts";
 import { FakeTrainer } from "./fake_trainer.ts";
+import { withFolder } from "./temporary_folder.ts";
 import { writeTinyAcdc } from "./tiny_acdc.ts";
 
 export const fake: CreateTrainer = (options, data) =>
   Promise.resolve(new FakeTrainer(options, data));
 
 /** A folder with a data set in `data`, removed afterwards. */
-export async function inFolder(test: (folder: string) => Promise<void>): Promise<void> {
-  const folder = await Deno.makeTempDir();
-  try {
+export function inFolder(test: (folder: string) => Promise<void>): Promise<void> {
+  return withFolder(async (folder) => {
     await writeTinyAcdc(`${folder}/data`);
     await test(folder);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
+  });
 }
 
 /** Runs with all output taken in: the tables, and the progress. */
@@ -40,8 +38,8 @@ export const trainWith = (args: string[], create = fake) =>
 export const evalWith = (args: string[], create = fake) =>
   quietly((terminal) => runEvaluation(parseEvalFlags(args)!, create, terminal));
 
-export const predictWith = (args: string[]) =>
-  quietly(async () => await runPrediction(parsePredictFlags(args)!, fake));
+export const predictWith = (args: string[], create = fake) =>
+  quietly(async () => await runPrediction(parsePredictFlags(args)!, create));
 
 /** A terminal that remembers what is written to it. */
 export function recorder(rewrites: boolean) {

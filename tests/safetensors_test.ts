@@ -9,17 +9,9 @@ import { fileURLToPath } from "node:url";
 import { writeFileAtomically } from "../engine/atomic_file.ts";
 import { UserError } from "../engine/errors.ts";
 import { readSafetensors, type TensorToStore, writeSafetensors } from "../engine/safetensors.ts";
+import { withFolder } from "./temporary_folder.ts";
 
 const GOLDEN = new URL("../../shared/golden/", import.meta.url);
-
-async function withFolder(run: (folder: string) => Promise<void>): Promise<void> {
-  const folder = await Deno.makeTempDir();
-  try {
-    await run(folder);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
-}
 
 /** A file by hand: what `writeSafetensors` would never write. */
 function file(header: unknown, dataBytes: number, length?: number): Uint8Array {

@@ -20,9 +20,10 @@ import { plainHeader, readNifti, writeNifti } from "../train/data/nifti.ts";
 import { readImage } from "../train/images/decode.ts";
 import { RUN_FORMATS } from "../train/run/checkpoint.ts";
 import { blank, writePng } from "../train/images/picture.ts";
-import { hdf5Bytes, withFolder } from "./data_files.ts";
+import { hdf5Bytes } from "./data_files.ts";
 import { TURNED } from "./jpeg_files.ts";
 import { failure, filesOf, RANDOM, segmentWith, writePicture, writtenMask } from "./run_sam.ts";
+import { withFolder } from "./temporary_folder.ts";
 
 /** The model of `RANDOM`. */
 const config = {
@@ -55,6 +56,7 @@ Deno.test("segment writes the three masks of a click, best first", () =>
       config: "nano",
       size: 64,
       weights: "random, seed 3",
+      precision: "f32",
     }]);
     const predictor = new ImagePredictor(model);
     await predictor.setImage(await readImage(path));
@@ -227,7 +229,7 @@ Deno.test("segment takes a checkpoint, whose model it tells from the keys", () =
     await segmentWith([...args, "--random-weights", "3", "--out", `${folder}/b`]);
     const [a, b] = [await indexOf(`${folder}/a`), await indexOf(`${folder}/b`)];
     deepEqual(a.masks, b.masks);
-    deepEqual(a.model, { config: "nano", size: 64, weights });
+    deepEqual(a.model, { config: "nano", size: 64, weights, precision: "f32" });
     const wrong = [...args, "--checkpoint", weights, "--model", "t", "--sam-version", "2.0"];
     match(
       await failure(segmentWith([...wrong, "--out", `${folder}/a`])),

@@ -1,5 +1,4 @@
-import { canonicalise } from "../engine/compile/graph.ts";
-import { makePlan, type Plan } from "../engine/compile/plan.ts";
+import { type Plan } from "../engine/compile/plan.ts";
 import type { AdapterProfile } from "../engine/device.ts";
 import {
   add,
@@ -9,7 +8,6 @@ import {
   convTranspose2d,
   cumsum,
   gelu,
-  gradients,
   indexSelect,
   interpolate,
   layerNorm,
@@ -23,15 +21,13 @@ import {
   scaledDotProductAttention,
   sigmoid,
   softmax,
-  square,
-  sum,
   type Tensor,
   tensor,
   transpose,
 } from "../engine/mod.ts";
-import { heavyRules } from "../engine/primitives.ts";
 import { numel, type Shape } from "../engine/shape.ts";
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
+import { planFor, withGradients } from "./plans.ts";
 
 const FOLDER = new URL("snapshots/", import.meta.url);
 const UPDATE = Boolean(Deno.env.get("UPDATE_SNAPSHOTS"));
@@ -55,12 +51,6 @@ let made = 0;
 /** A leaf of its own: equal ones would be merged. */
 const leaf = (...shape: Shape) => tensor(new Float32Array(numel(shape)).fill(++made), shape);
 
-/** Results with the gradients of all their inputs. */
-function both(inputs: readonly Tensor[], f: (...x: Tensor[]) => Tensor): Tensor[] {
-  const out = f(...inputs);
-  return [out, ...gradients(sum(square(out)), inputs).filter((g) => g !== undefined)];
-}
-
 /** Plans whose sources are kept word for word: generated code, and the shortest templates. */
 const WHOLE: Readonly<Record<string, () => Tensor[]>> = {
   chain: () => [
@@ -80,49 +70,44 @@ const HASHED: Readonly<Record<string, () => Tensor[]>> = {
     const layers = [0, 1, 2, 3].map(() => gelu(linear(leaf(40, 24), leaf(36, 24), leaf(36))));
     return layers;
   },
-  "matmul": () => both([leaf(2, 33, 17), leaf(17, 3)], (a, b) => matmul(a, b)),
-  "long matmul": () => both([leaf(64, 4096), leaf(4096, 96)], (a, b) => matmul(a, b)),
+  "matmul": () => withGradients([leaf(2, 33, 17), leaf(17, 3)], (a, b) => matmul(a, b)),
+  "long matmul": () => withGradients([leaf(64, 4096), leaf(4096, 96)], (a, b) => matmul(a, b)),
   "conv2d": () =>
-    both(
+    withGradients(
       [leaf(2, 8, 17, 17), leaf(12, 8, 3, 3), leaf(12)],
       (x, w, b) => conv2d(x, w, b, { padding: 1 }),
     ),
   "strided conv2d": () =>
-    both(
+    withGradients(
       [leaf(1, 3, 32, 32), leaf(16, 3, 7, 7)],
       (x, w) => conv2d(x, w, undefined, { stride: 4, padding: 3 }),
     ),
   "depthwise conv2d": () =>
-    both(
+    withGradients(
       [leaf(1, 16, 16, 16), leaf(16, 1, 7, 7)],
       (x, w) => conv2d(x, w, undefined, { padding: 3, groups: 16 }),
     ),
   "convTranspose2d": () =>
-    both(
+    withGradients(
       [leaf(1, 8, 8, 8), leaf(8, 4, 2, 2)],
       (x, w) => convTranspose2d(x, w, undefined, { stride: 2 }),
     ),
   "attention": () =>
-    both(
+    withGradients(
       [0, 1, 2].map(() => leaf(1, 2, 49, 32)),
       (q, k, v) => scaledDotProductAttention(q, k, v),
     ),
   "layerNorm": () =>
-    both([leaf(33, 96), leaf(96), leaf(96)], (x, w, b) => layerNorm(x, w, b, 1e-6)),
+    withGradients([leaf(33, 96), leaf(96), leaf(96)], (x, w, b) => layerNorm(x, w, b, 1e-6)),
   "layerNorm2d": () =>
-    both([leaf(2, 16, 9, 9), leaf(16), leaf(16)], (x, w, b) => layerNorm2d(x, w, b, 1e-6)),
-  "logSoftmax": () => both([leaf(2, 4, 17)], (x) => logSoftmax(x, 1)),
-  "cumsum": () => both([leaf(3, 260)], (x) => cumsum(x, 1)),
+    withGradients([leaf(2, 16, 9, 9), leaf(16), leaf(16)], (x, w, b) => layerNorm2d(x, w, b, 1e-6)),
+  "logSoftmax": () => withGradients([leaf(2, 4, 17)], (x) => logSoftmax(x, 1)),
+  "cumsum": () => withGradients([leaf(3, 260)], (x) => cumsum(x, 1)),
   "interpolate": () =>
-    both([leaf(1, 4, 9, 9)], (x) => interpolate(x, { size: [16, 16], mode: "bilinear" })),
+    withGradients([leaf(1, 4, 9, 9)], (x) => interpolate(x, { size: [16, 16], mode: "bilinear" })),
   "indexSelect": () =>
-    both([leaf(9, 12)], (x) => indexSelect(x, 0, tensor(Uint32Array.of(3, 0, 3, 8)))),
+    withGradients([leaf(9, 12)], (x) => indexSelect(x, 0, tensor(Uint32Array.of(3, 0, 3, 8)))),
 };
-
-function planOf(targets: readonly Tensor[], profile: AdapterProfile): Plan {
-  const graph = canonicalise(targets);
-  return makePlan({ graph, reads: targets.length, profile, alignment: 256, rules: heavyRules });
-}
 
 async function hashOf(text: string): Promise<string> {
   const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
@@ -145,11 +130,11 @@ async function snapshots(): Promise<Map<string, string>> {
   for (const [name, profile] of Object.entries(PROFILES)) {
     const lines: string[] = [];
     for (const [plan, build] of Object.entries(HASHED)) {
-      for (const step of planOf(build(), profile).steps) lines.push(await lineOf(plan, step));
+      for (const step of planFor(build(), profile).steps) lines.push(await lineOf(plan, step));
     }
     files.set(`${name}.txt`, lines.join("\n") + "\n");
     for (const [plan, build] of Object.entries(WHOLE)) {
-      const { steps } = planOf(build(), profile);
+      const { steps } = planFor(build(), profile);
       files.set(`${name}_${plan}.wgsl`, steps.map(({ kernel }) => kernel.source).join("\n"));
     }
   }

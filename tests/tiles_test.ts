@@ -1,9 +1,6 @@
 import { Chooser, tuneWorkloads } from "../bench/tune.ts";
-import { canonicalise } from "../engine/compile/graph.ts";
-import { makePlan } from "../engine/compile/plan.ts";
 import { type AdapterProfile, type Device, openDevice } from "../engine/device.ts";
 import { constant, matmul, runtime, tensor } from "../engine/mod.ts";
-import { heavyRules } from "../engine/primitives.ts";
 import { saveTiles, tileCachePath } from "../engine/tile_cache.ts";
 import { lowerConv2d } from "../shaders/conv2d.ts";
 import type { Lowering } from "../shaders/kernel.ts";
@@ -11,6 +8,7 @@ import { lowerMatmul } from "../shaders/matmul.ts";
 import { measuredTile, shapeClassOf, TUNING } from "../shaders/tuning.ts";
 import { close, values } from "./close.ts";
 import { deviceFor, runLowering, SCHEDULES } from "./kernel_harness.ts";
+import { planFor } from "./plans.ts";
 import {
   deepStrictEqual as deepEqual,
   match,
@@ -121,9 +119,7 @@ async function opened(schedule?: string) {
   const lower = (profile: AdapterProfile) => {
     const leaf = (...shape: [number, number]) =>
       tensor(new Float32Array(shape[0] * shape[1]), shape);
-    const graph = canonicalise([matmul(leaf(24, 40), leaf(40, 20))]);
-    const plan = makePlan({ graph, reads: 1, profile, alignment: 256, rules: heavyRules });
-    return plan.steps[0].kernel.label;
+    return planFor([matmul(leaf(24, 40), leaf(40, 20))], profile).steps[0].kernel.label;
   };
   const label = lower(device.profile);
   lower({ ...device.profile, tiles: chooser });

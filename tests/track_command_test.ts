@@ -9,9 +9,9 @@ import { Sam2 } from "../model/sam2/sam2.ts";
 import { plainHeader, readNifti, writeNifti } from "../train/data/nifti.ts";
 import { folderFrames } from "../train/frames/folder.ts";
 import { blank, writePng } from "../train/images/picture.ts";
-import { withFolder } from "./data_files.ts";
 import { fakeFfmpeg } from "./fake_ffmpeg.ts";
 import { failure, filesOf, RANDOM, trackWith, writePicture, writtenMask } from "./run_sam.ts";
+import { withFolder } from "./temporary_folder.ts";
 
 /** The model of `RANDOM`, as the official builder makes it. */
 async function trackingModel(): Promise<Sam2> {

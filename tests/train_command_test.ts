@@ -9,12 +9,12 @@ import { readSafetensors } from "../engine/safetensors.ts";
 import { defaults } from "../train/run/options.ts";
 import type { CreateTrainer } from "../train/run/train_run.ts";
 import { Trainer } from "../train/trainer.ts";
+import { interrupting, logOf } from "./interrupted_runs.ts";
 import { evalWith, fake, inFolder, trainWith } from "./run_commands.ts";
 
 /** What must not depend on interruptions: the log without times, and both checkpoints. */
 async function essence(run: string) {
-  const lines = (await Deno.readTextFile(`${run}/metrics.jsonl`)).trimEnd().split("\n")
-    .map((line) => ({ ...JSON.parse(line), milliseconds: 0 }));
+  const lines = await logOf(run);
   const files = await Promise.all(
     ["last", "best"].map((name) => readSafetensors(`${run}/${name}.safetensors`)),
   );
@@ -62,20 +62,8 @@ Deno.test("runTraining() gives distances in mm when --spacing is given", () =>
     match(out, /distances in mm\./);
   }));
 
-/** Asks for a stop by a signal of this process in the middle of step `at`. */
-const interruptedAt = (at: number, create = fake): CreateTrainer => async (options, data) => {
-  const trainer = await create(options, data);
-  const step = trainer.step.bind(trainer);
-  trainer.step = async () => {
-    if (trainer.position + 1 === at) {
-      Deno.kill(Deno.pid, "SIGTERM");
-      // The listening thread needs a moment, as a signal between two steps does.
-      await new Promise((resolve) => setTimeout(resolve, 100));
-    }
-    return await step();
-  };
-  return trainer;
-};
+const interruptedAt = (at: number, create = fake): CreateTrainer => async (...args) =>
+  interrupting(await create(...args), at);
 
 Deno.test({
   name: "runTraining() ends with the same bits when it was interrupted and resumed",

@@ -33,10 +33,10 @@ import {
   type Tensor,
   tensor,
   transpose,
-  useSchedule,
   variance,
   xor,
 } from "../engine/mod.ts";
+import { onSchedule } from "./engine_modes.ts";
 import { SCHEDULES } from "./kernel_harness.ts";
 import { deepStrictEqual as deepEqual, throws } from "node:assert/strict";
 
@@ -47,9 +47,8 @@ const SIGNED = Int32Array.from(
 );
 
 for (const schedule of SCHEDULES) {
-  Deno.test(`sum(), amax(), amin() and argmax() of whole numbers are exact on ${schedule}`, async () => {
-    useSchedule(schedule);
-    try {
+  Deno.test(`sum(), amax(), amin() and argmax() of whole numbers are exact on ${schedule}`, () =>
+    onSchedule(schedule, async () => {
       for (const [rows, columns] of [[1, 1], [3, 17], [33, 12]]) {
         const signed = SIGNED.slice(0, rows * columns);
         for (const data of [signed, Uint32Array.from(signed)]) {
@@ -75,14 +74,10 @@ for (const schedule of SCHEDULES) {
           );
         }
       }
-    } finally {
-      useSchedule(undefined);
-    }
-  });
+    }));
 
-  Deno.test(`reductions of whole numbers in pieces are exact on ${schedule}`, async () => {
-    useSchedule(schedule);
-    try {
+  Deno.test(`reductions of whole numbers in pieces are exact on ${schedule}`, () =>
+    onSchedule(schedule, async () => {
       const count = 140001;
       const data = Int32Array.from({ length: count }, (_, i) => i === 77777 ? 2 ** 30 + 1 : i);
       const x = tensor(data);
@@ -90,10 +85,7 @@ for (const schedule of SCHEDULES) {
       deepEqual([...total], [data.reduce((a, b) => (a + b) | 0, 0)]);
       deepEqual([...largest], [2 ** 30 + 1]);
       deepEqual([...place], [77777]);
-    } finally {
-      useSchedule(undefined);
-    }
-  });
+    }));
 }
 
 Deno.test("arithmetic of whole numbers wraps around, and division rounds towards 0", async () => {

@@ -7,7 +7,6 @@ import {
   convTranspose2d,
   cumsum,
   gelu,
-  gradients,
   indexSelect,
   interpolate,
   layerNorm,
@@ -32,11 +31,11 @@ import {
   type Tensor,
   tensor,
   transpose,
-  useSchedule,
 } from "../engine/mod.ts";
-import { binding } from "./binding_limit.ts";
+import { binding, onSchedule } from "./engine_modes.ts";
 import { close, values } from "./close.ts";
 import { SCHEDULES } from "./kernel_harness.ts";
+import { withGradients } from "./plans.ts";
 import { ok } from "node:assert/strict";
 
 /** A limit that cuts the largest of tensors in three, and those half as large in two. */
@@ -54,14 +53,9 @@ const limitFor = (tensors: readonly Tensor[]) => {
 
 const leaf = (seed: number, ...shape: Shape) => tensor(values(numel(shape), seed), shape);
 
-/** A function's value with the gradients of all its inputs. */
-function both(shapes: readonly Shape[], f: (...x: Tensor[]) => Tensor): () => Tensor[] {
-  return () => {
-    const inputs = shapes.map((shape, i) => leaf(i, ...shape));
-    const out = f(...inputs);
-    return [out, ...gradients(sum(square(out)), inputs).filter((g) => g !== undefined)];
-  };
-}
+/** A function's value with the gradients of all its inputs, of some shapes. */
+const both = (shapes: readonly Shape[], f: (...x: Tensor[]) => Tensor) => () =>
+  withGradients(shapes.map((shape, i) => leaf(i, ...shape)), f);
 
 const rows = Uint32Array.from({ length: 41 }, (_, i) => i * 7 % 33);
 
@@ -130,10 +124,9 @@ const CASES: Readonly<Record<string, () => Tensor[]>> = {
 };
 
 for (const schedule of SCHEDULES) {
-  Deno.test(`kernels give the same in windows when run on ${schedule}`, async (t) => {
-    const { counters } = await runtime();
-    try {
-      useSchedule(schedule);
+  Deno.test(`kernels give the same in windows when run on ${schedule}`, (t) =>
+    onSchedule(schedule, async () => {
+      const { counters } = await runtime();
       for (const [name, build] of Object.entries(CASES)) {
         await t.step(name, async () => {
           const targets = build();
@@ -145,8 +138,5 @@ for (const schedule of SCHEDULES) {
           whole.forEach((expected, i) => close(windowed[i], expected, 2e-6, `${name} ${i}`));
         });
       }
-    } finally {
-      useSchedule(undefined);
-    }
-  });
+    }));
 }

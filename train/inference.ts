@@ -1,5 +1,15 @@
 /** Segmentation of a whole volume: prompts, then slice by slice with the memory bank. */
-import { add, gt, readAll, reshape, softmax, type Tensor, tensor, where } from "../engine/mod.ts";
+import {
+  add,
+  autocast,
+  gt,
+  type Precision,
+  readAll,
+  reshape,
+  softmax,
+  tensor,
+  where,
+} from "../engine/mod.ts";
 import { pcswOptions, type SssConfig } from "../model/sss/config.ts";
 import type { LabelVoxels } from "../model/sss/pcsw/labelling.ts";
 import { pcsw } from "../model/sss/pcsw/pcsw.ts";
@@ -36,6 +46,7 @@ export interface InferenceParts {
   readonly model: SssModel;
   readonly config: SssConfig;
   readonly size: number;
+  readonly precision: Precision;
   /** Memories that every slice attends to. */
   readonly draws: number;
   readonly label?: LabelVoxels | undefined;
@@ -121,18 +132,19 @@ async function segmentSlice(
   const features = sliceFeatures(encoded, z);
   const embedding = encoded.embeddings[z];
   const memories = banks.ready ? memoryTokens(banks.top(embedding, draws), parts) : undefined;
-  const given = {
-    points: promptLeaves(prompts),
-    masks: parts.config.maskPrompt
-      ? model.maskPrompts(model.coarse(features, parts.config))
-      : undefined,
-    refine: parts.config.refine,
-  };
-  const masks = model.decode(features, model.embed(features, memories), given);
-  const gated = parts.config.presenceGate ? withoutAbsent(masks) : masks;
-  const probability: Tensor = softmax(model.classLogits(gated), 1);
-  const remembered = model.remember(features, gated);
-  const outputs = [probability, remembered, add(masks.ious, 0)];
+  const outputs = autocast(parts.precision, () => {
+    const given = {
+      points: promptLeaves(prompts),
+      masks: parts.config.maskPrompt
+        ? model.maskPrompts(model.coarse(features, parts.config))
+        : undefined,
+      refine: parts.config.refine,
+    };
+    const masks = model.decode(features, model.embed(features, memories), given);
+    const gated = parts.config.presenceGate ? withoutAbsent(masks) : masks;
+    const probability = softmax(model.classLogits(gated), 1);
+    return [probability, model.remember(features, gated), add(masks.ious, 0)];
+  });
   const [values, maps, ious] = await readAll(outputs) as Float32Array[];
   banks.offer(maps, embedding, ious);
   return values;
@@ -149,12 +161,13 @@ export async function segmentVolume(
   volume: Volume | LabelledVolume,
   mode: "pcsw" | "oracle",
 ): Promise<Prediction> {
-  const { model, size } = parts;
+  const { model, size, precision } = parts;
   const planes = planesOf(resizeBilinear(volume.image, volume.shape, [size, size]), size);
   if (mode === "oracle" && !("label" in volume)) {
     throw new RangeError(`${volume.id} has no label to take oracle prompts from.`);
   }
-  const encoded = await encodeVolume(model, planes, size, { ...parts.config, keep: true });
+  const options = { ...parts.config, precision, keep: true };
+  const encoded = await encodeVolume(model, planes, size, options);
   const prompts = mode === "oracle"
     ? oraclePrompts(volume as LabelledVolume, model.classes, size)
     : await searchedPrompts(parts, encoded, volume);

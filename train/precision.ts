@@ -1,11 +1,9 @@
-/** What training computes with: f32, or f16 with f32 where that matters. */
-import { autocast } from "../engine/mod.ts";
+/** What commands compute with: f32, or f16 with f32 where that matters. */
+import { requireF16 } from "../engine/device.ts";
+import { autocast, device, type Precision } from "../engine/mod.ts";
 import { GradScaler } from "../engine/optim/mod.ts";
 
-/** `f16`: mixed precision, with weights, gradients and moments in f32 and the loss scaled. */
-export type Precision = "f32" | "f16";
-
-/** How the graph of a step is built. */
+/** How the graph of a training step is built. */
 export interface MixedPrecision {
   /** Builds a part of the graph in the precision of the run. */
   readonly build: <T>(part: () => T) => T;
@@ -13,8 +11,22 @@ export interface MixedPrecision {
   readonly scaler: GradScaler | undefined;
 }
 
-/** The tools of a precision. */
+/**
+ * Checks a precision before anything else is done.
+ *
+ * @throws {UserError} where the adapter does not offer it.
+ */
+export async function requirePrecision(precision: Precision = "f32"): Promise<void> {
+  if (precision === "f16") requireF16(await device());
+}
+
+/**
+ * The tools of a training's precision; with `f16`, weights, gradients and moments stay f32.
+ *
+ * @throws {UserError} where the adapter does not offer it.
+ */
 export async function mixedPrecision(precision: Precision = "f32"): Promise<MixedPrecision> {
+  await requirePrecision(precision);
   return {
     build: (part) => autocast(precision, part),
     scaler: precision === "f16" ? await GradScaler.create() : undefined,

@@ -110,12 +110,6 @@ export interface SlicePseudo {
   readonly points: readonly (readonly [number, number] | null)[];
 }
 
-/** Unlabelled images, and what PCSW says of them where the method asks it. */
-export interface UnlabelledBatch {
-  readonly images: readonly Float32Array[];
-  readonly pseudo: readonly SlicePseudo[] | undefined;
-}
-
 /** Leaves of the unlabelled half. */
 export interface UnlabelledInputs {
   readonly images: Tensor;

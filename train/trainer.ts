@@ -1,16 +1,17 @@
 /** Training of SSS and its baselines: one loop, so that only the unlabelled half differs. */
-import { runtime, scalar, tensor } from "../engine/mod.ts";
+import { type Precision, runtime, tensor } from "../engine/mod.ts";
 import {
   AdamW,
   cosine,
   Ema,
   emaDecay,
   FlatParameters,
+  GradientAccumulator,
   type GradScalerState,
 } from "../engine/optim/mod.ts";
 import type { StoredTensor } from "../engine/safetensors.ts";
 import { CONFIGS, type Sam2Config } from "../model/config.ts";
-import { type SssConfig, unlabelledWeight } from "../model/sss/config.ts";
+import type { SssConfig } from "../model/sss/config.ts";
 import { gpuLabelling } from "../model/sss/gpu_labelling.ts";
 import { SssModel } from "../model/sss/sss_model.ts";
 import type { DataSet, LabelledVolume, Volume } from "./data/dataset.ts";
@@ -18,19 +19,12 @@ import { Random } from "./data/random.ts";
 import { freeze, type PartName } from "./finetune/parts.ts";
 import { type InferenceParts, type Prediction, segmentVolume } from "./inference.ts";
 import { MemoryBanks, type MemorySizes } from "./memory_banks.ts";
-import { type MixedPrecision, mixedPrecision, type Precision } from "./precision.ts";
-import { PseudoCache } from "./pseudo_cache.ts";
-import { Sampler } from "./sampler.ts";
-import { poolSlices, type SlicePool } from "./slices.ts";
+import { inTurn, type MicroBatch } from "./micro_batches.ts";
+import { mixedPrecision } from "./precision.ts";
+import { poolSlices } from "./slices.ts";
+import { type BatchLeaves, DRAWS, StepBatches } from "./step_batches.ts";
 import type { BankLeaves } from "./step_graph.ts";
-import {
-  labelledInputs,
-  type SlicePseudo,
-  type StepSizes,
-  type UnlabelledBatch,
-  unlabelledInputs,
-} from "./step_inputs.ts";
-import { type StepLeaves, StepProgram } from "./step_program.ts";
+import { StepProgram, type StepValues } from "./step_program.ts";
 
 /** How unlabelled images are used. */
 export type Method = "sss" | "supervised" | "fixmatch";
@@ -45,8 +39,11 @@ export interface TrainOptions {
   readonly size: number;
   readonly seed: number;
   readonly steps: number;
+  /** Slices of a micro-batch. */
   readonly batchLabelled: number;
   readonly batchUnlabelled: number;
+  /** Micro-batches of a step; 1 where left out. */
+  readonly accumulate?: number;
   readonly learningRate: number;
   readonly weightDecay: number;
   /** Largest global norm of the gradients. */
@@ -56,7 +53,7 @@ export interface TrainOptions {
   readonly frozen?: readonly PartName[];
   /** Whether gradients compute values inside the model anew instead of keeping them. */
   readonly gradientCheckpointing?: boolean;
-  /** What is computed with, f32 where left out. */
+  /** What is trained with, f32 where left out. */
   readonly precision?: Precision;
   /** The checkpoint that the run started from; random weights where left out. */
   readonly start?: string;
@@ -81,9 +78,6 @@ export interface SavedTrainer {
   readonly tensors: Map<string, StoredTensor>;
   readonly state: unknown;
 }
-
-/** Memories that an image attends to. */
-const DRAWS = 4;
 
 /** Share of the steps in which labelled images attend to memories. */
 const MEMORY_SHARE = 0.5;
@@ -115,11 +109,7 @@ interface State {
 export class Trainer {
   private done = 0;
   private readonly banks: MemoryBanks;
-  private readonly pseudo: PseudoCache;
-  private readonly labelledSampler: Sampler;
-  private readonly unlabelledSampler: Sampler | undefined;
   private readonly schedule: (step: number) => number;
-  private readonly program: StepProgram;
 
   private constructor(
     private readonly options: TrainOptions,
@@ -127,26 +117,15 @@ export class Trainer {
     private readonly teacher: SssModel,
     private readonly weights: FlatParameters,
     private readonly optimizer: AdamW,
+    private readonly accumulator: GradientAccumulator,
     private readonly ema: Ema,
-    private readonly labelled: SlicePool,
-    private readonly unlabelled: SlicePool,
-    precision: MixedPrecision,
+    private readonly batches: StepBatches,
+    private readonly program: StepProgram,
   ) {
-    const { seed, steps, batchLabelled, batchUnlabelled, sss } = options;
     this.banks = this.makeBanks();
-    this.pseudo = new PseudoCache(unlabelled, sss, options.size, gpuLabelling());
-    this.labelledSampler = new Sampler(labelled.images.length, batchLabelled, seed, "labelled");
-    this.unlabelledSampler = options.method === "supervised"
-      ? undefined
-      : new Sampler(unlabelled.images.length, batchUnlabelled, seed, "unlabelled");
+    const { steps } = options;
     const warmup = Math.round(WARMUP * steps);
     this.schedule = cosine({ steps, warmup, final: FINAL_RATE });
-    const { method } = options;
-    this.program = new StepProgram(
-      { student, teacher, config: sss, method },
-      weights,
-      precision,
-    );
   }
 
   /**
@@ -167,17 +146,21 @@ export class Trainer {
     freeze(student, options.frozen ?? []);
     if (options.gradientCheckpointing) student.useCheckpointing();
     const weights = await FlatParameters.create(student, { seed: options.seed });
-    const { weightDecay, clip } = options;
+    const { weightDecay, clip, method, sss } = options;
     const precision = await mixedPrecision(options.precision);
     const { scaler } = precision;
     const optimizer = await AdamW.create(weights, {
       ...{ weightDecay, clipNorm: clip },
       ...scaler && { scaler },
     });
+    // Without labelled slices it only predicts.
+    const trains = data.labelled.length > 0;
+    const count = trains ? options.accumulate ?? 1 : 1;
+    const accumulator = await GradientAccumulator.create(weights, count);
     const ema = await Ema.create(weights);
     ema.bind(teacher);
     const labelled = await poolSlices(data.labelled, options.size);
-    const unlabelled = options.method === "supervised"
+    const unlabelled = method === "supervised"
       ? { images: [], labels: [], volumes: [] }
       : await poolSlices(data.unlabelled, options.size);
     const trainer = new Trainer(
@@ -186,12 +169,12 @@ export class Trainer {
       teacher,
       weights,
       optimizer,
+      accumulator,
       ema,
-      labelled,
-      unlabelled,
-      precision,
+      new StepBatches(options, teacher, labelled, unlabelled),
+      new StepProgram({ student, teacher, config: sss, method }, weights, precision),
     );
-    if (data.labelled.length > 0) await trainer.program.reserve(trainer.largestLeaves());
+    if (trains) await trainer.reserve();
     return trainer;
   }
 
@@ -200,28 +183,47 @@ export class Trainer {
     return this.done;
   }
 
-  /** One optimiser step on the next batches. */
+  /**
+   * One optimiser step on the next micro-batches. All of them see the memory banks as the step before
+   * has left them.
+   */
   async step(): Promise<StepReport> {
     const start = performance.now();
     const step = this.done;
-    const unlabelled = await this.unlabelledBatch(step);
-    const before = performance.now();
-    const leaves = this.leaves(step, unlabelled);
-    const { finish, reached } = await this.program.run(leaves);
-    const submitted = performance.now();
+    const batches = await this.batches.of(step);
+    const left: StepValues[] = [];
+    const { losses, images, hostMs, scaler } = await inTurn(batches.length, async (i) => {
+      const { values, ...report } = await this.accumulate(step, batches[i]);
+      left.push(values);
+      return report;
+    });
     const learningRate = this.options.learningRate * this.schedule(step);
-    this.optimizer.update(learningRate, reached);
+    this.optimizer.update(learningRate, this.accumulator.finish());
     this.ema.update(this.decay(step));
-    const { losses, memories, embeddings, ious, scaler } = await finish();
     const read = performance.now();
-    this.banks.offer(memories, embeddings, ious);
-    const host = submitted - before + performance.now() - read;
+    for (const { memories, embeddings, ious } of left) this.banks.offer(memories, embeddings, ious);
+    const host = hostMs + performance.now() - read;
     this.done = step + 1;
+    const milliseconds = { total: performance.now() - start, host };
+    return { step: this.done, losses, images, learningRate, ...scaler && { scaler }, milliseconds };
+  }
+
+  /** Adds the gradients of a micro-batch to those of the step. */
+  private async accumulate(
+    step: number,
+    draw: () => BatchLeaves,
+  ): Promise<MicroBatch & { values: StepValues }> {
+    const start = performance.now();
+    const banks = this.remembers(step) ? this.bankLeaves() : undefined;
+    const leaves = { ...draw(), banks };
+    const { finish, reached } = await this.program.run(leaves);
+    this.accumulator.add(reached);
+    const hostMs = performance.now() - start;
+    const values = await finish();
     const { batchLabelled, batchUnlabelled } = this.options;
     const images = batchLabelled + (leaves.unlabelled ? 3 * batchUnlabelled : 0);
-    const milliseconds = { total: performance.now() - start, host };
-    const report = { step: this.done, losses, images, learningRate, milliseconds };
-    return scaler ? { ...report, scaler } : report;
+    const { losses, scaler } = values;
+    return { losses, images, hostMs, ...scaler && { scaler }, values };
   }
 
   private decay(step: number): number {
@@ -230,63 +232,9 @@ export class Trainer {
     return emaDecay(step, Math.min(sss.emaDecay, limit));
   }
 
-  private sizes(): StepSizes {
-    const { size, sss } = this.options;
-    return { size, classes: this.student.classes, draws: DRAWS, boxJitter: sss.boxJitter };
-  }
-
-  /** Steps before the teacher is followed: its coarse head must have learned something. */
-  private get teacherWarmup(): number {
-    const { sss, steps } = this.options;
-    return Math.floor(sss.teacherWarmup * steps);
-  }
-
-  /** The unlabelled images of a step with PCSW's verdicts, once the teacher is followed. */
-  private async unlabelledBatch(step: number): Promise<UnlabelledBatch | undefined> {
-    if (!this.unlabelledSampler || step < this.teacherWarmup) return undefined;
-    const slices = this.unlabelledSampler.indices(step - this.teacherWarmup);
-    const pseudo = this.options.method === "sss"
-      ? await this.pseudo.get(slices, step, this.teacher)
-      : undefined;
-    return { images: slices.map((i) => this.unlabelled.images[i]), pseudo };
-  }
-
-  private leaves(step: number, unlabelled: UnlabelledBatch | undefined): StepLeaves {
-    const { seed, sss } = this.options;
-    const chosen = this.labelledSampler.indices(step);
-    const batch = {
-      images: chosen.map((i) => this.labelled.images[i]),
-      labels: chosen.map((i) => this.labelled.labels[i]),
-    };
-    const sizes = this.sizes();
-    return {
-      labelled: labelledInputs(batch, sizes, seed, step),
-      unlabelled: unlabelled &&
-        unlabelledInputs(unlabelled.images, unlabelled.pseudo, sizes, seed, step),
-      banks: this.remembers(step) ? this.bankLeaves() : undefined,
-      lambda: scalar(unlabelledWeight(sss, step)),
-    };
-  }
-
-  /** Blank leaves of the form that needs the most memory. */
-  private largestLeaves(): StepLeaves {
-    const { method, size, seed, steps, batchLabelled, batchUnlabelled } = this.options;
-    const { classes } = this.student;
-    const blank = (count: number) => Array.from({ length: count }, () => new Uint8Array(size ** 2));
-    const images = (count: number) => blank(count).map((plane) => Float32Array.from(plane));
-    const maps = new Uint8Array(classes * size ** 2);
-    const verdict: SlicePseudo = { weight: maps, kept: maps, points: Array(classes).fill(null) };
-    const pseudo = method === "sss" ? Array<SlicePseudo>(batchUnlabelled).fill(verdict) : undefined;
-    const follows = this.unlabelledSampler && steps > this.teacherWarmup;
-    const batch = { images: images(batchLabelled), labels: blank(batchLabelled) };
-    return {
-      labelled: labelledInputs(batch, this.sizes(), seed, 0),
-      unlabelled: follows
-        ? unlabelledInputs(images(batchUnlabelled), pseudo, this.sizes(), seed, 0)
-        : undefined,
-      banks: this.bankLeaves(),
-      lambda: scalar(0),
-    };
+  /** Makes room for the steps that need the most memory. */
+  private async reserve(): Promise<void> {
+    await this.program.reserve({ ...this.batches.largest(), banks: this.bankLeaves() });
   }
 
   /** Half of the steps go without memories, as the first slice of every test volume has to. */
@@ -332,9 +280,15 @@ export class Trainer {
    * Segments a volume with the averaged weights.
    *
    * @param prompts `pcsw` reads no label; `oracle` takes boxes of the volume's own label.
+   * @param precision whatever was trained with.
    */
-  predict(volume: Volume | LabelledVolume, prompts: "pcsw" | "oracle"): Promise<Prediction> {
+  predict(
+    volume: Volume | LabelledVolume,
+    prompts: "pcsw" | "oracle",
+    precision: Precision = "f32",
+  ): Promise<Prediction> {
     const parts: InferenceParts = {
+      precision,
       model: this.teacher,
       config: this.options.sss,
       size: this.options.size,
@@ -360,7 +314,7 @@ export class Trainer {
     put("bank.memories", memories, [memories.length]);
     put("bank.embeddings", embeddings, [embeddings.length]);
     put("bank.ious", ious, [ious.length]);
-    const { bits, entries } = this.pseudo.save();
+    const { bits, entries } = this.batches.pseudo.save();
     put("pcsw.masks", bits, [bits.length]);
     const state: State = {
       ...{ position: this.done, bankCounts: counts, pseudo: entries },
@@ -391,7 +345,7 @@ export class Trainer {
       ious: floats("bank.ious"),
     });
     const bits = tensors.get("pcsw.masks")!.data as Uint8Array;
-    this.pseudo.load({ bits, entries: pseudo }, this.student.classes);
+    this.batches.pseudo.load({ bits, entries: pseudo }, this.student.classes);
     this.done = position;
     await (await runtime()).device.gpu.queue.onSubmittedWorkDone();
   }

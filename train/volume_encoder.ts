@@ -1,8 +1,11 @@
 /** First pass over a volume: features of every slice, and the coarse head's class maps. */
 import {
+  autocast,
+  cast,
   dispose,
   flatten,
   indexSelect,
+  type Precision,
   softmax,
   submit,
   type Tensor,
@@ -30,6 +33,8 @@ export interface EncodedVolume {
 export interface EncodeOptions extends CoarseOptions {
   /** Whether its features stay on the GPU, for {@link sliceFeatures}. */
   readonly keep: boolean;
+  /** f32 where left out. */
+  readonly precision?: Precision;
 }
 
 /** Encodes a volume. */
@@ -48,9 +53,13 @@ export async function encodeVolume(
     const data = new Float32Array(GROUP * plane);
     const count = Math.min(GROUP, planes.length - first);
     for (let i = 0; i < count; i++) data.set(planes[first + i], i * plane);
-    const features = model.encode(modelInput(tensor(data, [GROUP, 1, size, size])));
-    const probability = softmax(enlarge(model.coarse(features, options), size), 1);
-    const coarsest = flatten(features.levels[features.levels.length - 1], 1);
+    const images = modelInput(tensor(data, [GROUP, 1, size, size]));
+    const { features, probability } = autocast(options.precision ?? "f32", () => {
+      const features = model.encode(images);
+      const probability = softmax(enlarge(model.coarse(features, options), size), 1);
+      return { features, probability };
+    });
+    const coarsest = cast(flatten(features.levels[features.levels.length - 1], 1), "f32");
     const finish = await submit({
       read: [probability, coarsest],
       keep: options.keep ? features.levels : [],

@@ -45,8 +45,10 @@ def from_windows(x, side, height, width):
     return x.reshape(x.shape[0], rows * side, columns * side, -1)[:, :height, :width]
 
 
-class Encoder:
-    """Hiera, the feature pyramid, and the narrowing of its fine levels."""
+class Layers:
+    """What the parts are made of."""
+
+    eps = 1e-5
 
     def __init__(self, weights, config, attention):
         self.w, self.config, self.attend = weights, config, attention
@@ -57,8 +59,28 @@ class Encoder:
     def conv(self, key, x, **options):
         return F.conv2d(x, self.w[f"{key}.weight"], self.w[f"{key}.bias"], **options)
 
+    def conv_transpose(self, key, x):
+        return F.conv_transpose2d(x, self.w[f"{key}.weight"], self.w[f"{key}.bias"], stride=2)
+
     def norm(self, key, x):
-        return F.layer_norm(x, x.shape[-1:], self.w[f"{key}.weight"], self.w[f"{key}.bias"], 1e-6)
+        return F.layer_norm(x, x.shape[-1:], self.w[f"{key}.weight"], self.w[f"{key}.bias"], self.eps)
+
+    def norm_channels(self, key, x):
+        weight, bias = (self.w[f"{key}.{name}"] for name in ("weight", "bias"))
+        y = F.layer_norm(x.permute(0, 2, 3, 1), weight.shape, weight, bias, 1e-6)
+        return y.permute(0, 3, 1, 2)
+
+    def mlp(self, key, x, depth):
+        for i in range(depth):
+            x = self.linear(f"{key}.layers.{i}", x)
+            x = x.relu() if i < depth - 1 else x
+        return x
+
+
+class Encoder(Layers):
+    """Hiera, the feature pyramid, and the narrowing of its fine levels."""
+
+    eps = 1e-6
 
     def attention(self, key, x, heads, halves):
         batch, height, width, _ = x.shape
@@ -126,17 +148,8 @@ def rotate(x, cos, sin):
     return torch.stack([a * cos - b * sin, a * sin + b * cos], -1).flatten(-2)
 
 
-class MemoryAttention:
+class MemoryAttention(Layers):
     """Layers of self-attention, attention to memories, and an MLP."""
-
-    def __init__(self, weights, config, attention):
-        self.w, self.config, self.attend = weights, config, attention
-
-    def linear(self, key, x):
-        return F.linear(x, self.w[f"{key}.weight"], self.w[f"{key}.bias"])
-
-    def norm(self, key, x):
-        return F.layer_norm(x, x.shape[-1:], self.w[f"{key}.weight"], self.w[f"{key}.bias"], 1e-5)
 
     def attention(self, key, query, keys, values, tables):
         q, k, v = (
@@ -161,36 +174,6 @@ class MemoryAttention:
             hidden = self.linear(f"{key}.linear1", self.norm(f"{key}.norm3", x)).relu()
             x = x + self.linear(f"{key}.linear2", hidden)
         return [self.norm("memory_attention.norm", x)]
-
-
-class Layers:
-    """What the decoder and the memory encoder are made of."""
-
-    def __init__(self, weights, config, attention):
-        self.w, self.config, self.attend = weights, config, attention
-
-    def linear(self, key, x):
-        return F.linear(x, self.w[f"{key}.weight"], self.w[f"{key}.bias"])
-
-    def conv(self, key, x, **options):
-        return F.conv2d(x, self.w[f"{key}.weight"], self.w[f"{key}.bias"], **options)
-
-    def conv_transpose(self, key, x):
-        return F.conv_transpose2d(x, self.w[f"{key}.weight"], self.w[f"{key}.bias"], stride=2)
-
-    def norm(self, key, x):
-        return F.layer_norm(x, x.shape[-1:], self.w[f"{key}.weight"], self.w[f"{key}.bias"], 1e-5)
-
-    def norm_channels(self, key, x):
-        weight, bias = (self.w[f"{key}.{name}"] for name in ("weight", "bias"))
-        y = F.layer_norm(x.permute(0, 2, 3, 1), weight.shape, weight, bias, 1e-6)
-        return y.permute(0, 3, 1, 2)
-
-    def mlp(self, key, x, depth):
-        for i in range(depth):
-            x = self.linear(f"{key}.layers.{i}", x)
-            x = x.relu() if i < depth - 1 else x
-        return x
 
 
 class MemoryEncoder(Layers):

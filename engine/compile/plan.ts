@@ -6,7 +6,7 @@ import { type ArenaSize, MemoryError, type PlanMemory, sizeText } from "../memor
 import type { HeavyRule, OutputSpec } from "../rule.ts";
 import { show } from "../shape.ts";
 import type { Arg, Lowering } from "../../shaders/kernel.ts";
-import { layOut, type Span } from "./arena.ts";
+import { layOut, pieceSizes, type Span } from "./arena.ts";
 import { bytesOf, furtherWindows, inWindows, type PlanStep, type Ref } from "./bindings.ts";
 import { fuse, type Root } from "./fuse.ts";
 import { type Graph, type GraphNode, strip } from "./graph.ts";
@@ -166,7 +166,7 @@ class Memory {
   }
 
   /** Chooses the places in the arena, once the plan is complete. */
-  settle(): Pick<Plan, "arenaBytes" | "pieceBytes" | "tenancies"> {
+  settle(): ArenaSize & Pick<Plan, "tenancies"> {
     const end = this.now() - 1;
     const spans = this.stays.map(({ name, first, last, ref }) => ({
       name,
@@ -177,11 +177,12 @@ class Memory {
     // A value beyond the adapter's largest buffer has a piece that cannot be made: that is refused then.
     const fitting = Math.floor(this.maxBufferBytes / this.alignment) * this.alignment;
     const pieceBytes = spans.reduce((most, span) => Math.max(most, span.bytes), fitting);
-    const { offsets, bytes } = layOut(spans, pieceBytes);
+    const { offsets, bytes: arenaBytes } = layOut(spans, pieceBytes);
     this.stays.forEach(({ ref }, i) => ref.offset = offsets[i]);
     const tenancies = spans.map((span, i) => ({ ...span, offset: offsets[i] }));
-    const largest = Math.max(this.alignment, Math.min(pieceBytes, bytes));
-    return { arenaBytes: bytes, pieceBytes: largest, tenancies };
+    const largest = Math.max(this.alignment, Math.min(pieceBytes, arenaBytes));
+    const pieces = pieceSizes(arenaBytes, largest);
+    return { arenaBytes, pieceBytes: largest, pieces, tenancies };
   }
 
   private enter(bytes: number, name: string): Stay {

@@ -1,5 +1,6 @@
 /** The GPU's part of the video predictor: one frame at a time, its objects in batches. */
 import {
+  autocast,
   cat,
   dispose,
   evaluate,
@@ -86,18 +87,20 @@ export class FrameTracker {
     const looksBack = !isInitCondFrame &&
       !(mask && this.model.config.useMaskInputAsOutputWithoutSam);
     const earlier = clicks && previous && stackRows([previous.mask]);
-    const output = this.model.trackStep({
-      frame,
-      numFrames: query.numFrames,
-      isInitCondFrame,
-      features,
-      embedding: looksBack ? this.embedding(features, [object], query) : undefined,
-      points: clicks && pointTensors(clicks),
-      masks: mask,
-      prevSamMaskLogits: earlier && promptLogits(earlier),
-      outputs: NO_OUTPUTS,
-      runMemEncoder: false,
-    });
+    const output = this.build(() =>
+      this.model.trackStep({
+        frame,
+        numFrames: query.numFrames,
+        isInitCondFrame,
+        features,
+        embedding: looksBack ? this.embedding(features, [object], query) : undefined,
+        points: clicks && pointTensors(clicks),
+        masks: mask,
+        prevSamMaskLogits: earlier && promptLogits(earlier),
+        outputs: NO_OUTPUTS,
+        runMemEncoder: false,
+      })
+    );
     return (await this.keep(output))[0];
   }
 
@@ -109,16 +112,19 @@ export class FrameTracker {
   ): Promise<ObjectOutput[]> {
     const features = await this.features(frame);
     const query = this.query(frame, reverse);
-    const track = (batch: readonly ObjectState[]) =>
-      this.keep(this.model.trackStep({
-        frame,
-        numFrames: query.numFrames,
-        isInitCondFrame: false,
-        features,
-        embedding: this.embedding(features, batch, query),
-        outputs: NO_OUTPUTS,
-        separateObjects: true,
-      }));
+    const track = (batch: readonly ObjectState[]) => {
+      const step = () =>
+        this.model.trackStep({
+          frame,
+          numFrames: query.numFrames,
+          isInitCondFrame: false,
+          features,
+          embedding: this.embedding(features, batch, query),
+          outputs: NO_OUTPUTS,
+          separateObjects: true,
+        });
+      return this.keep(this.build(step));
+    };
     return await this.ofBatches(objects, track, releaseOutput);
   }
 
@@ -132,10 +138,12 @@ export class FrameTracker {
         mode: "bilinear",
       });
       const scores = stackRows(batch.map(({ score }) => score));
-      const { features } = this.model.encodeNewMemory(levels[levels.length - 1], masks, scores, {
-        isMaskFromPts: true,
-        separateObjects: true,
-      });
+      const { features } = this.build(() =>
+        this.model.encodeNewMemory(levels[levels.length - 1], masks, scores, {
+          isMaskFromPts: true,
+          separateObjects: true,
+        })
+      );
       return (await keepRows([this.stored(features)], this.leftovers))[0];
     };
     return await this.ofBatches(outputs, encode, ({ rows }) => rows.release());
@@ -183,7 +191,7 @@ export class FrameTracker {
     }
     const input = await this.reader.input(frame);
     await this.evict(this.options.cacheFrames - 1);
-    const { levels, positions } = this.model.forwardImage(input);
+    const { levels, positions } = this.build(() => this.model.forwardImage(input));
     await evaluate(levels);
     // Fresh leaves, so that the graph of the encoder and the frame's pixels can go.
     const kept = levels.map((level) => leaf(level.storage!, level.shape, level.dtype));
@@ -217,6 +225,11 @@ export class FrameTracker {
       throw error;
     }
     return results;
+  }
+
+  /** Builds a part of the graph in the precision that was asked for. */
+  private build<T>(part: () => T): T {
+    return autocast(this.options.precision, part);
   }
 
   private query(frame: number, reverse: boolean): SelectionQuery {

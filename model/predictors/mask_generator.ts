@@ -93,10 +93,11 @@ export class AutomaticMaskGenerator {
   private readonly predictor: ImagePredictor;
 
   /** A generator with its options. @throws {UserError} for options that exclude each other or make no sense. */
-  constructor(model: Sam2Image, options: AutomaticMaskOptions = {}) {
-    this.options = resolveMaskOptions(options);
-    const { minMaskRegionArea: maxHoleArea } = this.options;
-    this.predictor = new ImagePredictor(model, { maxHoleArea, maxSprinkleArea: maxHoleArea });
+  constructor(model: Sam2Image, given: AutomaticMaskOptions = {}) {
+    this.options = resolveMaskOptions(given);
+    const { precision, minMaskRegionArea: area } = this.options;
+    const options = { precision, maxHoleArea: area, maxSprinkleArea: area };
+    this.predictor = new ImagePredictor(model, options);
   }
 
   /** The points of each crop layer, (x, y) in [0, 1]. */

@@ -1,4 +1,5 @@
 /** Options and results of the automatic mask generator. */
+import type { Precision } from "../../engine/autocast.ts";
 import { UserError } from "../../engine/errors.ts";
 import type { Point } from "../sam2/image_prompts.ts";
 import { type Box, type BoxXywh, layerGrids } from "./boxes.ts";
@@ -42,6 +43,8 @@ export interface AutomaticMaskOptions {
   readonly useM2m?: boolean;
   /** Three masks per point (default) or one. */
   readonly multimaskOutput?: boolean;
+  /** As in `ImagePredictorOptions`; `f32` by default. */
+  readonly precision?: Precision;
 }
 
 /** A generated mask. */
@@ -124,6 +127,7 @@ export function resolveMaskOptions(options: AutomaticMaskOptions): ResolvedMaskO
     outputMode: "binary_mask" as const,
     useM2m: false,
     multimaskOutput: true,
+    precision: "f32" as const,
     ...rest,
   };
   const { pointsPerBatch, cropNLayers, cropNPointsDownscaleFactor } = resolved;

@@ -1,10 +1,16 @@
 /** Options, prompts and results of the video predictor. */
+import type { Precision } from "../../engine/autocast.ts";
 import { UserError } from "../../engine/errors.ts";
 import type { Sam2Config } from "../config.ts";
 import type { Point } from "../sam2/image_prompts.ts";
 
 /** How a video is tracked. The defaults are those of the official class. */
 export interface VideoOptions {
+  /**
+   * `f16` stores activations in half precision and computes in f32; it needs an adapter with shader-f16.
+   * Memories and results are f32 all the same. `f32` by default.
+   */
+  readonly precision?: Precision;
   /**
    * Background regions of at most this many pixels in a low-resolution mask are filled; 0 for none.
    * The official builder sets 8 along with its other post-processing.
@@ -115,6 +121,7 @@ export function resolveOptions(config: Sam2Config, options: VideoOptions): Resol
     throw new UserError(`cacheFrames is ${cacheFrames}; it must be a whole number from 1 on.`);
   }
   return {
+    precision: options.precision ?? "f32",
     fillHoleArea,
     keepFrames,
     cacheFrames,

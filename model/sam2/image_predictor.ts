@@ -1,11 +1,14 @@
 /** Interactive segmentation of one image: encode once, then prompt as often as wanted. */
 import {
+  autocast,
+  cast,
   cat,
   clamp,
   dispose,
   evaluate,
   interpolate,
   leaf,
+  type Precision,
   read,
   readAll,
   reshape,
@@ -51,8 +54,13 @@ export interface LazyPrediction {
   readonly decoded: Tensor;
 }
 
-/** How masks are finished. */
+/** How masks are computed and finished. */
 export interface ImagePredictorOptions {
+  /**
+   * `f16` stores activations in half precision and computes in f32; it needs an adapter with shader-f16.
+   * Results are f32 all the same. `f32` by default.
+   */
+  readonly precision?: Precision;
   /** Logits above it are inside; 0 by default. */
   readonly maskThreshold?: number;
   /** Background regions of at most this many low-resolution pixels are filled; 0 for none. */
@@ -114,7 +122,10 @@ export class ImagePredictor {
 
   /** A predictor without an image; the model's parameters need values first. */
   constructor(readonly model: Sam2Image, options: ImagePredictorOptions = {}) {
-    this.options = { maskThreshold: 0, maxHoleArea: 0, maxSprinkleArea: 0, ...options };
+    this.options = {
+      ...{ precision: "f32", maskThreshold: 0, maxHoleArea: 0, maxSprinkleArea: 0 },
+      ...options,
+    };
   }
 
   /** Encodes an image; its features stay on the GPU until the next one. */
@@ -127,8 +138,10 @@ export class ImagePredictor {
     if (images.length === 0) throw new UserError("There is no image to encode.");
     const inputs = images.map((image) => transformImage(image, this.model.config.imageSize));
     await this.reset();
-    const features = this.model.forwardImage(cat(inputs, 0));
-    const levels = [...features.levels.slice(0, -1), this.model.withoutMemory(features)];
+    const levels = autocast(this.options.precision, () => {
+      const features = this.model.forwardImage(cat(inputs, 0));
+      return [...features.levels.slice(0, -1), this.model.withoutMemory(features)];
+    });
     await evaluate(levels);
     // Fresh leaves, so that the graph of the encoder and the pixels can go.
     this.levels = levels.map((level) => leaf(level.storage!, level.shape, level.dtype));
@@ -139,7 +152,7 @@ export class ImagePredictor {
   async embedding(image = 0): Promise<ImageEmbedding> {
     const { width, height } = this.sizeOf(image);
     const levels = this.levelsOf(image);
-    const data = await readAll(levels) as Float32Array[];
+    const data = await readAll(levels.map((level) => cast(level, "f32"))) as Float32Array[];
     return { width, height, levels: levels.map(({ shape }, i) => ({ shape, data: data[i] })) };
   }
 
@@ -177,6 +190,7 @@ export class ImagePredictor {
 
   /**
    * Strides 4, 8 and 16 of all images, the last one with `no_mem_embed`: what the mask decoder takes.
+   * In half precision some of them are f16.
    *
    * @throws {UserError} where no image is set.
    */
@@ -222,17 +236,12 @@ export class ImagePredictor {
     const levels = this.levelsOf(image);
     const { sam_prompt_encoder: encoder, sam_mask_decoder: decoder } = this.model;
     const points = coords && labels ? { coords, labels } : undefined;
-    const { sparse, dense } = encoder.forward({ points, masks });
-    const { masks: decoded, ious } = decoder.forward(
-      {
-        imageEmbeddings: levels[levels.length - 1],
-        imagePositions: encoder.densePositions(),
-        sparse,
-        dense,
-        highRes: levels.slice(0, -1),
-      },
-      multimask,
-    );
+    const { masks: decoded, ious } = autocast(this.options.precision, () => {
+      const prompts = encoder.forward({ points, masks });
+      const imagePositions = encoder.densePositions();
+      const image = { imageEmbeddings: levels[levels.length - 1], imagePositions };
+      return decoder.forward({ ...image, ...prompts, highRes: levels.slice(0, -1) }, multimask);
+    });
     return {
       // Only where it is asked for: many masks of a large image exceed what a tensor may have.
       get maskLogits() {

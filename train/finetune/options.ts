@@ -1,11 +1,17 @@
 /** Options of `deno task finetune`, and what they choose. */
 import { resolve } from "node:path";
 import { InvalidArgumentError } from "commander";
+import type { Precision } from "../../engine/autocast.ts";
 import { UserError } from "../../engine/errors.ts";
 import type { ConfigName } from "../../model/config.ts";
 import { cli, decimal, folderPath, parseOptions, wholeNumber } from "../commands/cli.ts";
-import type { Precision } from "../precision.ts";
-import { choice, chosenPrecision, imageSize, precisionOption } from "../run/options.ts";
+import {
+  choice,
+  chosenPrecision,
+  imageSize,
+  MIXED_PRECISION,
+  precisionOption,
+} from "../run/options.ts";
 import type { HoldOut, TuneChoices, TuneSchedule } from "./config.ts";
 import { PART_NAMES, partNames } from "./part_option.ts";
 import type { PartName } from "./parts.ts";
@@ -136,7 +142,7 @@ export function parseTuneFlags(args: readonly string[]): TuneCommand | undefined
     .option("--freeze <parts>", `kept as they are: ${PART_NAMES.join(",")}`, partNames)
     .option("--accumulate <n>", "micro-batches of a step, each of --batch clips", wholeNumber(1))
     .option("--gradient-checkpointing", "needs less memory and more time")
-    .addOption(precisionOption())
+    .addOption(precisionOption(MIXED_PRECISION))
     .option("--seed <n>", `seed of everything random (default: ${train.seed})`, wholeNumber(0))
     .option("--val <x>", "validate on this share of the sequences, or on a folder", validationData)
     .option("--fold <n>", "validate on a fold of DATA/splits_final.json (nnU-Net)", wholeNumber(0))

@@ -1,5 +1,5 @@
 /** Fine-tuning of SAM-2 on its own objective. */
-import { gradients, type Request, runtime, submit } from "../../engine/mod.ts";
+import { gradients, type Precision, type Request, runtime, submit } from "../../engine/mod.ts";
 import {
   AdamW,
   cosine,
@@ -13,7 +13,8 @@ import { DataError } from "../data/errors.ts";
 import { Random } from "../data/random.ts";
 import type { SegmentedSequence } from "../data/sequence.ts";
 import { formOf, refill } from "../leaves.ts";
-import { type MixedPrecision, mixedPrecision, type Precision } from "../precision.ts";
+import { inTurn, type MicroBatch } from "../micro_batches.ts";
+import { type MixedPrecision, mixedPrecision } from "../precision.ts";
 import { OPTIMIZER } from "../run/published_weights.ts";
 import { Sampler } from "../sampler.ts";
 import type { SavedTrainer, StepReport } from "../trainer.ts";
@@ -125,22 +126,16 @@ export class Tuner {
   async step(): Promise<StepReport> {
     const start = performance.now();
     const { count } = this.accumulator;
-    const sums = new Map<string, number>();
-    let [images, hostMs] = [0, 0];
-    let scaler: GradScalerState | undefined;
-    for (let i = 0; i < count; i++) {
-      const part = await this.accumulate(this.done * count + i);
-      for (const [name, value] of part.losses) sums.set(name, (sums.get(name) ?? 0) + value);
-      images += part.images;
-      hostMs += part.hostMs;
-      scaler = part.scaler;
-    }
+    const { losses, images, hostMs, scaler } = await inTurn(
+      count,
+      (i) => this.accumulate(this.done * count + i),
+    );
     const learningRate = this.options.learningRate * this.schedule(this.done);
     this.optimizer.update(learningRate, this.accumulator.finish());
     this.done++;
     return {
       step: this.done,
-      losses: Object.fromEntries([...sums].map(([name, sum]) => [name, sum / count])),
+      losses,
       images,
       learningRate,
       ...scaler && { scaler },
@@ -149,7 +144,7 @@ export class Tuner {
   }
 
   /** Adds the gradients of a micro-batch, counted over all steps, to those of the step. */
-  private async accumulate(index: number) {
+  private async accumulate(index: number): Promise<MicroBatch> {
     const { plan, leaves } = await this.draw(index);
     const start = performance.now();
     const { request, names, reached } = this.graph(plan, leaves);
@@ -158,10 +153,10 @@ export class Tuner {
     const hostMs = performance.now() - start;
     const values = await finish();
     return {
-      losses: names.map((name, i) => [name, values[i][0]] as const),
+      losses: Object.fromEntries(names.map((name, i) => [name, values[i][0]])),
       images: leaves.images.length * this.options.batch,
       hostMs,
-      scaler: this.precision.scaler && scalerState(values[names.length]),
+      ...this.precision.scaler && { scaler: scalerState(values[names.length]) },
     };
   }
 

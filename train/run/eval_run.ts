@@ -1,10 +1,12 @@
 /** `deno task eval` from its options to its exit code. */
+import type { Precision } from "../../engine/autocast.ts";
 import { UserError } from "../../engine/errors.ts";
 import { cli, folderPath, parseOptions, wholeNumber } from "../commands/cli.ts";
 import type { DataSet, Spacing } from "../data/dataset.ts";
+import { requirePrecision } from "../precision.ts";
 import { type DataIdentity, PHANTOM, type RunConfig } from "./config.ts";
 import { openData } from "./data.ts";
-import { checkpointOption, voxelSpacing } from "./options.ts";
+import { checkpointOption, HALF_PRECISION, precisionOption, voxelSpacing } from "./options.ts";
 import { ProgressLine, standardError, type Terminal } from "./progress.ts";
 import { report } from "./report.ts";
 import { type CheckpointName, RunDirectory } from "./run_dir.ts";
@@ -18,6 +20,7 @@ export interface EvalFlags {
   readonly spacing?: Spacing;
   readonly evalLimit?: number;
   readonly checkpoint?: CheckpointName;
+  readonly precision?: Precision;
   readonly out?: string;
 }
 
@@ -33,6 +36,7 @@ export function parseEvalFlags(args: readonly string[]): EvalFlags | undefined {
     .option("--spacing <z,y,x>", "voxel spacing in mm where the files store none", voxelSpacing)
     .option("--eval-limit <n>", "most volumes (default: as in the run)", wholeNumber(1))
     .addOption(checkpointOption())
+    .addOption(precisionOption(HALF_PRECISION))
     .option(
       "--out <dir>",
       "folder for results.json and overlays (default: none are written)",
@@ -53,6 +57,7 @@ export async function runEvaluation(
   create: CreateTrainer,
   terminal: Terminal = standardError(),
 ): Promise<number> {
+  await requirePrecision(flags.precision);
   const directory = await RunDirectory.open(flags.run);
   const config = await directory.readConfig();
   const name = flags.checkpoint ?? await directory.preferred();
@@ -63,8 +68,11 @@ export async function runEvaluation(
   const trainer = await create(config.train, { ...data, labelled: [], unlabelled: [] });
   await trainer.load(checkpoint.trainer);
   const limit = flags.evalLimit ?? config.schedule.evalLimit;
-  const { out } = flags;
-  await report({ trainer, data, name, checkpoint, limit, progress, ...(out && { out }) });
+  const { out, precision = "f32" } = flags;
+  await report({
+    ...{ trainer, data, name, checkpoint, precision, limit, progress },
+    ...(out && { out }),
+  });
   return 0;
 }
 

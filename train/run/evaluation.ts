@@ -1,4 +1,5 @@
 /** Measures a trainer on volumes with labels: one table without their help, one with it. */
+import type { Precision } from "../../engine/autocast.ts";
 import { UserError } from "../../engine/errors.ts";
 import type { LabelledVolume, VolumeSource } from "../data/dataset.ts";
 import { MetricTable } from "../metrics/metric_table.ts";
@@ -14,6 +15,8 @@ export interface EvaluationOptions {
   readonly volumes: readonly VolumeSource<LabelledVolume>[];
   readonly classes: readonly string[];
   readonly modes: readonly PromptMode[];
+  /** What predictions are computed with, f32 where left out. */
+  readonly precision?: Precision;
   /** Asked before each volume. */
   readonly stop?: StopRequest;
   /** Called before each volume with the number of those that are done. */
@@ -39,14 +42,14 @@ export async function evaluate(
   trainer: Pick<Trainer, "predict">,
   options: EvaluationOptions,
 ): Promise<Tables | undefined> {
-  const { volumes, classes, modes, stop, onVolume, onPrediction } = options;
+  const { volumes, classes, modes, precision = "f32", stop, onVolume, onPrediction } = options;
   const tables = new Map(modes.map((mode) => [mode, new MetricTable(classes)]));
   for (const [done, source] of volumes.entries()) {
     if (stop?.requested) return undefined;
     onVolume?.(done, volumes.length);
     const volume = await source.load();
     for (const [mode, table] of tables) {
-      const prediction = await predict(trainer, volume, mode);
+      const prediction = await predict(trainer, volume, mode, precision);
       addVolume(table, volume, prediction);
       await onPrediction?.(volume, mode, prediction);
     }
@@ -58,11 +61,12 @@ function predict(
   trainer: Pick<Trainer, "predict">,
   volume: LabelledVolume,
   mode: PromptMode,
+  precision: Precision,
 ): Promise<Prediction> {
-  if (mode === "oracle") return trainer.predict(volume, mode);
+  if (mode === "oracle") return trainer.predict(volume, mode, precision);
   // Without the label in the object, nothing of it can reach the prompt-free table.
   const { label: _, ...unlabelled } = volume;
-  return trainer.predict(unlabelled, mode);
+  return trainer.predict(unlabelled, mode, precision);
 }
 
 function addVolume(table: MetricTable, volume: LabelledVolume, { labels }: Prediction): void {

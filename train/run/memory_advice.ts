@@ -3,8 +3,8 @@ import { MemoryError, UserError } from "../../engine/mod.ts";
 
 /** For commands that choose the model. */
 export const CHOOSE_SMALLER =
-  "Smaller values of --batch, --unlabelled-batch or --size, a smaller --model, and " +
-  "--gradient-checkpointing need less.";
+  "Smaller values of --batch and --unlabelled-batch (with --accumulate for as large steps) or " +
+  "--size, a smaller --model, and --gradient-checkpointing need less.";
 
 /** For commands that take the model of a run as it is. */
 export const TRAIN_SMALLER =

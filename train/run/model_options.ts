@@ -1,6 +1,7 @@
-/** Which model `segment` and `track` use, and where its weights come from. */
+/** Which model `segment` and `track` use, where its weights come from, and how it computes. */
 import { dirname } from "node:path";
 import type { Command } from "commander";
+import type { Precision } from "../../engine/autocast.ts";
 import { type CheckpointFile, loadWeights, openCheckpoint } from "../../engine/checkpoint/mod.ts";
 import { UserError } from "../../engine/errors.ts";
 import {
@@ -18,14 +19,14 @@ import {
 } from "../../model/config.ts";
 import { Sam2 } from "../../model/sam2/sam2.ts";
 import { wholeNumber } from "../commands/cli.ts";
-import { choice, imageSize } from "./options.ts";
+import { choice, HALF_PRECISION, imageSize, precisionOption } from "./options.ts";
 import { publishedWeights, runCommandOf, trainedSize } from "./published_weights.ts";
 
 /** Names of models as in `--model`. */
 const MODELS = ["nano", "t", "s", "b+", "l"] as const;
 const VERSIONS = ["2.0", "2.1"] as const;
 
-/** The options that choose a model. */
+/** The options that choose a model and how it computes. */
 export interface ModelFlags {
   readonly checkpoint?: string;
   /** Seed of random weights. */
@@ -34,11 +35,12 @@ export interface ModelFlags {
   readonly samVersion?: typeof VERSIONS[number];
   readonly size?: number;
   readonly allowPartial?: boolean;
+  readonly precision?: Precision;
   /** Whether the official builders' additions are used. */
   readonly postprocessing: boolean;
 }
 
-/** Adds the options that choose a model. */
+/** Adds the options that choose a model and how it computes. */
 export function addModelOptions(program: Command): Command {
   return program
     .option("--checkpoint <file>", "weights: .pt, .pth or .safetensors file, by its content")
@@ -54,6 +56,7 @@ export function addModelOptions(program: Command): Command {
       VERSIONS,
     ))
     .option("--size <px>", "side of the network's input (default: the model's own)", imageSize)
+    .addOption(precisionOption(HALF_PRECISION))
     .option("--allow-partial", "take a checkpoint that lacks keys or has more of them")
     .option(
       "--no-postprocessing",
@@ -94,6 +97,22 @@ export interface LoadedModel {
   readonly weights: string;
   /** What a user should know about them. */
   readonly notes: readonly string[];
+}
+
+/** The model as JSON files tell of it. */
+export interface ModelEntry {
+  readonly config: string;
+  readonly size: number;
+  readonly weights: string;
+  readonly precision: Precision;
+}
+
+/** What there is to tell of a model. */
+export function modelEntry(
+  { model, config, weights }: LoadedModel,
+  { precision = "f32" }: ModelFlags,
+): ModelEntry {
+  return { config, size: model.config.imageSize, weights, precision };
 }
 
 /**

@@ -1,6 +1,7 @@
 /** Options of `deno task train`, and what they choose. */
 import { resolve } from "node:path";
 import { InvalidArgumentError, Option } from "commander";
+import type { Precision } from "../../engine/autocast.ts";
 import { UserError } from "../../engine/errors.ts";
 import { type SssConfig, sssConfig, sssDefaults } from "../../model/sss/config.ts";
 import { cli, decimal, folderPath, parseOptions, wholeNumber } from "../commands/cli.ts";
@@ -14,7 +15,6 @@ import {
   type RunConfig,
   type Schedule,
 } from "./config.ts";
-import type { Precision } from "../precision.ts";
 import type { Method, TrainOptions } from "../trainer.ts";
 
 /** Options as given; what was not given is absent. */
@@ -28,6 +28,7 @@ export interface TrainFlags {
   readonly seed?: number;
   readonly batch?: number;
   readonly unlabelledBatch?: number;
+  readonly accumulate?: number;
   readonly lr?: number;
   readonly spacing?: Spacing;
   /** Weights to start from. */
@@ -112,10 +113,16 @@ export function parseTrainFlags(args: readonly string[]): TrainFlags | undefined
         `(default: ${train.batchUnlabelled})`,
       wholeNumber(1),
     )
+    .option(
+      "--accumulate <n>",
+      "micro-batches of a step, each of --batch and --unlabelled-batch slices; batch norm and " +
+        "Dice see one at a time",
+      wholeNumber(1),
+    )
     .option("--checkpoint <file>", "start from SAM-2 weights of --model: .pt, .pth, .safetensors")
     .option("--freeze <parts>", `parts that keep them: ${PART_NAMES.join(",")}`, partNames)
     .option("--gradient-checkpointing", "needs less memory and more time")
-    .addOption(precisionOption())
+    .addOption(precisionOption(MIXED_PRECISION))
     .option("--lr <x>", `learning rate (default: ${train.learningRate})`, decimal(0))
     .option(
       "--sss <field=value>",
@@ -170,6 +177,7 @@ export function choose(base: Choices, flags: TrainFlags): Choices {
       batchLabelled: flags.batch ?? train.batchLabelled,
       batchUnlabelled: method === "supervised" ? 0 : unlabelled,
       learningRate: flags.lr ?? train.learningRate,
+      ...(flags.accumulate && { accumulate: flags.accumulate }),
       ...(flags.freeze && { frozen: flags.freeze }),
       ...(flags.gradientCheckpointing && { gradientCheckpointing: true }),
       ...chosenPrecision(flags.precision ?? precision),
@@ -194,10 +202,15 @@ export function runConfig(
   return { data: { ...data, ...found, source }, train, schedule };
 }
 
-/** The option that picks the precision of a training. */
-export function precisionOption(): Option {
-  const summary = "f32, or f16: mixed precision with a scaled loss (default: f32)";
-  return choice("--precision <type>", summary, ["f32", "f16"]);
+/** What f16 is in a training. */
+export const MIXED_PRECISION = "mixed precision with a scaled loss";
+
+/** What f16 is where nothing is trained. */
+export const HALF_PRECISION = "activations stored in half precision";
+
+/** The option that picks the precision. */
+export function precisionOption(f16: string): Option {
+  return choice("--precision <type>", `f32, or f16: ${f16} (default: f32)`, ["f32", "f16"]);
 }
 
 /** The field of a configuration; f32 has none, as runs had none before there was a choice. */

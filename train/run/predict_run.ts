@@ -1,11 +1,13 @@
 /** `deno task predict` from its options to its exit code. */
+import type { Precision } from "../../engine/autocast.ts";
 import { UserError } from "../../engine/errors.ts";
 import { cli, folderPath, parseOptions } from "../commands/cli.ts";
 import type { DataSet, Spacing } from "../data/dataset.ts";
 import { ioReason } from "../data/errors.ts";
 import { plainHeader, volumeId, writeNifti } from "../data/nifti.ts";
 import { type FileVolume, readVolume } from "../data/read_volume.ts";
-import { checkpointOption, voxelSpacing } from "./options.ts";
+import { requirePrecision } from "../precision.ts";
+import { checkpointOption, HALF_PRECISION, precisionOption, voxelSpacing } from "./options.ts";
 import { drawOverlays } from "./overlays.ts";
 import { type CheckpointName, makeFolder, RunDirectory } from "./run_dir.ts";
 import type { CreateTrainer } from "./train_run.ts";
@@ -19,6 +21,7 @@ export interface PredictFlags {
   readonly out: string;
   readonly spacing?: Spacing;
   readonly checkpoint?: CheckpointName;
+  readonly precision?: Precision;
 }
 
 const SCAN = /\.(nii|nii\.gz|h5|hdf5)$/i;
@@ -38,7 +41,8 @@ export function parsePredictFlags(args: readonly string[]): PredictFlags | undef
       folderPath,
     )
     .option("--spacing <z,y,x>", "voxel spacing in mm where the files store none", voxelSpacing)
-    .addOption(checkpointOption());
+    .addOption(checkpointOption())
+    .addOption(precisionOption(HALF_PRECISION));
   const options = parseOptions<Omit<PredictFlags, "run" | "input"> & Record<string, unknown>>(
     program,
     args,
@@ -54,7 +58,8 @@ export function parsePredictFlags(args: readonly string[]): PredictFlags | undef
  * @throws {UserError} where an option, the run or a scan is wrong.
  */
 export async function runPrediction(flags: PredictFlags, create: CreateTrainer): Promise<number> {
-  const { out, spacing } = flags;
+  const { out, spacing, precision } = flags;
+  await requirePrecision(precision);
   const directory = await RunDirectory.open(flags.run);
   const config = await directory.readConfig();
   const name = flags.checkpoint ?? await directory.preferred();
@@ -67,7 +72,7 @@ export async function runPrediction(flags: PredictFlags, create: CreateTrainer):
   for (const path of scans) {
     const { header, replaced, ...scan } = await readVolume(path);
     const volume = { ...(spacing && { spacing }), ...scan, image: normalised(scan.image) };
-    const { labels } = await trainer.predict(volume, "pcsw");
+    const { labels } = await trainer.predict(volume, "pcsw", precision);
     const stem = `${out}/${volume.id}`;
     await writeNifti(`${stem}.nii.gz`, labels, header ?? plainHeader(volume));
     await drawOverlays(`${stem}.png`, volume, labels, config.data.classes);

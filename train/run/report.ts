@@ -1,4 +1,5 @@
 /** The final tables: measured, printed, and kept as JSON with overlays. */
+import type { Precision } from "../../engine/autocast.ts";
 import type { DataSet } from "../data/dataset.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import { evaluate, type PromptMode, type Tables } from "./evaluation.ts";
@@ -21,6 +22,8 @@ export interface ReportOptions {
   /** Where the trainer's weights come from. */
   readonly name: CheckpointName;
   readonly checkpoint: Pick<Checkpoint, "step" | "validation">;
+  /** What predictions are computed with, f32 where left out. */
+  readonly precision?: Precision;
   /** Most volumes; null for all. */
   readonly limit: number | null;
   /** Folder of results.json and overlays/; nothing is written without it. */
@@ -36,8 +39,8 @@ export interface ReportOptions {
  * @returns false where a stop was requested meanwhile; nothing is printed then.
  */
 export async function report(options: ReportOptions): Promise<boolean> {
-  const { trainer, data, name, checkpoint: { step, validation }, limit, out, progress, stop } =
-    options;
+  const { trainer, data, name, checkpoint: { step, validation }, precision = "f32" } = options;
+  const { limit, out, progress, stop } = options;
   const volumes = data.test.slice(0, limit ?? undefined);
   const overlays = `${out}/overlays`;
   if (out !== undefined) await makeFolder(overlays);
@@ -45,6 +48,7 @@ export async function report(options: ReportOptions): Promise<boolean> {
     volumes,
     classes: data.classes,
     modes: ["pcsw", "oracle"],
+    precision,
     ...(stop && { stop }),
     onVolume: (done, total) => progress.update(`test set: ${done}/${total} volumes`),
     onPrediction: async (volume, mode, prediction) => {
@@ -63,6 +67,7 @@ export async function report(options: ReportOptions): Promise<boolean> {
     checkpoint: `${name}.safetensors`,
     step,
     validationDice: name === "best" ? validation.best?.dice ?? null : null,
+    precision,
     data: data.name,
     volumes: [volumes.length, data.test.length],
   };
@@ -78,6 +83,7 @@ export interface Measured {
   readonly step: number;
   /** Best validation Dice, where the checkpoint was chosen by it. */
   readonly validationDice: number | null;
+  readonly precision: Precision;
   readonly data: string;
   /** Volumes measured and all volumes of the set. */
   readonly volumes: readonly [measured: number, all: number];
@@ -85,13 +91,15 @@ export interface Measured {
 
 /** The tables as text. */
 function renderTables(tables: Tables, measured: Measured): string {
-  const { checkpoint, step, validationDice, data, volumes: [some, all] } = measured;
+  const { checkpoint, step, validationDice, precision, data, volumes: [some, all] } = measured;
   const chosen = validationDice === null
     ? ""
     : `, best on validation with a mean Dice of ${(100 * validationDice).toFixed(2)} %`;
   const part = some < all ? `the first ${some} of ${all}` : `all ${all}`;
+  const computed = precision === "f32" ? "" : `, computed in ${precision}`;
   const lines = [
-    `Test set of ${data}, ${part} volumes; averaged weights of ${checkpoint} (step ${step}${chosen}).`,
+    `Test set of ${data}, ${part} volumes; averaged weights of ${checkpoint} ` +
+    `(step ${step}${chosen})${computed}.`,
   ];
   for (const [mode, table] of Object.entries(tables)) {
     lines.push("", `${TITLES[mode as PromptMode]}:`, table.toString().trimEnd());

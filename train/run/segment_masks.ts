@@ -49,10 +49,11 @@ export async function findMasks(work: SegmentWork, tell: Tell): Promise<Found> {
 
 async function everything({ model, image, flags }: SegmentWork, tell: Tell): Promise<Found> {
   const started = performance.now();
-  const { multimask = true } = flags;
+  const { multimask = true, precision = "f32" } = flags;
   const generator = new AutomaticMaskGenerator(model, {
     ...autoOptions(flags),
     multimaskOutput: multimask,
+    precision,
   });
   let [points, kept] = [0, 0];
   const grid = generator.pointGrids.reduce((sum, { length }, i) => sum + 4 ** i * length, 0);
@@ -72,8 +73,9 @@ async function everything({ model, image, flags }: SegmentWork, tell: Tell): Pro
 }
 
 async function prompted({ model, image, flags, mask }: SegmentWork, tell: Tell): Promise<Found> {
-  const { maskThreshold = 0, maxHoleArea = 0, maxSprinkleArea = 0 } = flags;
-  const predictor = new ImagePredictor(model, { maskThreshold, maxHoleArea, maxSprinkleArea });
+  const { precision = "f32", maskThreshold = 0, maxHoleArea = 0, maxSprinkleArea = 0 } = flags;
+  const options = { precision, maskThreshold, maxHoleArea, maxSprinkleArea };
+  const predictor = new ImagePredictor(model, options);
   const started = performance.now();
   tell(`encoding ${flags.input}`);
   await predictor.setImage(image);

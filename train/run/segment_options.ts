@@ -8,7 +8,10 @@ import { type Click, parseBox, parseClick, repeated } from "./prompt_text.ts";
 import { addScanOptions, type ScanFlags } from "./scan_options.ts";
 
 /** Options of the mask generator. */
-type AutoFlags = Omit<AutomaticMaskOptions, "pointGrids" | "outputMode" | "multimaskOutput">;
+type AutoFlags = Omit<
+  AutomaticMaskOptions,
+  "pointGrids" | "outputMode" | "multimaskOutput" | "precision"
+>;
 
 /** Options of `deno task segment`; what was not given is absent. */
 export interface SegmentFlags extends ModelFlags, ScanFlags, AutoFlags {

@@ -4,7 +4,7 @@ import { writeNifti } from "../data/nifti.ts";
 import type { ScanFrames } from "../frames/scan.ts";
 import { writePng } from "../images/picture.ts";
 import { describeBytes, type DeviceInfo, deviceInfo, gpuBytes } from "./device_info.ts";
-import type { LoadedModel } from "./model_options.ts";
+import { type LoadedModel, type ModelEntry, modelEntry } from "./model_options.ts";
 import { counted, LABELS, type MaskEntry, type ResultFolder } from "./result_folder.ts";
 import type { FoundMask } from "./segment_masks.ts";
 import type { SegmentFlags } from "./segment_options.ts";
@@ -36,7 +36,7 @@ export interface SegmentIndex {
   /** Number of the slice of a scan, and the axis along which slices count. */
   readonly slice?: number;
   readonly axis?: number;
-  readonly model: { readonly config: string; readonly size: number; readonly weights: string };
+  readonly model: ModelEntry;
   readonly device: DeviceInfo & { readonly gpu_bytes: number };
   readonly seconds: Readonly<Record<string, number>>;
   readonly notes: readonly string[];
@@ -50,7 +50,7 @@ export async function writeResults(
   folder: ResultFolder,
   flags: SegmentFlags,
   { image, slice, notes }: Subject,
-  { model, config, weights, notes: remarks }: LoadedModel,
+  loaded: LoadedModel,
   { masks, seconds }: {
     readonly masks: readonly FoundMask[];
     readonly seconds: Readonly<Record<string, number>>;
@@ -65,10 +65,10 @@ export async function writeResults(
     width: image.width,
     height: image.height,
     ...(slice && { slice: slice.index, axis: flags.axis ?? 0 }),
-    model: { config, size: model.config.imageSize, weights },
+    model: modelEntry(loaded, flags),
     device: { ...await deviceInfo(), gpu_bytes: await gpuBytes() },
     seconds: rounded(seconds),
-    notes: [...notes, ...remarks],
+    notes: [...notes, ...loaded.notes],
     overlay: { file: "overlay.png" },
     ...(labels && { labels }),
     masks: entries,

@@ -4,6 +4,7 @@ import type { BinaryMask } from "../../model/predictors/video_options.ts";
 import { inputKind } from "../frames/input_kind.ts";
 import { scanFrames } from "../frames/scan.ts";
 import { readImage } from "../images/decode.ts";
+import { requirePrecision } from "../precision.ts";
 import { describeDevice, deviceInfo } from "./device_info.ts";
 import { loadModel } from "./model_options.ts";
 import { ProgressLine, standardError, type Terminal } from "./progress.ts";
@@ -27,6 +28,7 @@ export async function runSegmentation(
 ): Promise<number> {
   using progress = new ProgressLine(terminal);
   if (flags.deviceInfo) progress.say(describeDevice(await deviceInfo()));
+  await requirePrecision(flags.precision);
   const subject = await openSubject(flags);
   for (const note of subject.notes) progress.say(note);
   const { image } = subject;

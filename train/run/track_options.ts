@@ -90,8 +90,10 @@ export function parseTrackFlags(args: readonly string[]): TrackFlags | undefined
 
 /** The options in the form that the predictor takes. */
 export function videoOptions(flags: TrackFlags): VideoOptions {
-  const { fillHoleArea, nonOverlapMasks = false, bf16Memory = false, postprocessing } = flags;
+  const { precision = "f32", fillHoleArea, nonOverlapMasks = false, bf16Memory = false } = flags;
+  const { postprocessing } = flags;
   return {
+    precision,
     fillHoleArea: fillHoleArea ?? (postprocessing ? FILL_HOLE_AREA : 0),
     nonOverlapMasks,
     bf16Memory,

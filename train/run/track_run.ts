@@ -4,6 +4,7 @@ import { VideoPredictor } from "../../model/predictors/video_predictor.ts";
 import { writeNifti } from "../data/nifti.ts";
 import type { NamedFrames } from "../frames/named_frames.ts";
 import { type OpenedFrames, openFrames } from "../frames/open.ts";
+import { requirePrecision } from "../precision.ts";
 import {
   describeBytes,
   describeDevice,
@@ -11,7 +12,7 @@ import {
   deviceInfo,
   gpuBytes,
 } from "./device_info.ts";
-import { type LoadedModel, loadModel } from "./model_options.ts";
+import { type LoadedModel, loadModel, type ModelEntry, modelEntry } from "./model_options.ts";
 import { ProgressLine, standardError, type Terminal } from "./progress.ts";
 import { counted, LABELS, ResultFolder } from "./result_folder.ts";
 import { requireNoScanFlags, scanOptions } from "./scan_options.ts";
@@ -28,7 +29,7 @@ interface Index {
   readonly height: number;
   /** Frames of the video. */
   readonly frames: number;
-  readonly model: { readonly config: string; readonly size: number; readonly weights: string };
+  readonly model: ModelEntry;
   readonly device: DeviceInfo & { readonly gpu_bytes: number };
   /** The median. */
   readonly seconds_per_frame: number;
@@ -56,6 +57,7 @@ export async function runTracking(
   );
   using progress = new ProgressLine(terminal);
   if (flags.deviceInfo) progress.say(describeDevice(await deviceInfo()));
+  await requirePrecision(flags.precision);
   const opened = await openFrames(flags.input, {
     ...scanOptions(flags),
     ffmpeg: flags.ffmpeg,
@@ -117,7 +119,7 @@ async function track(scene: Scene): Promise<Index> {
 
 async function save(
   { flags, opened, prompts, folder }: Scene,
-  { model, config, weights }: LoadedModel,
+  loaded: LoadedModel,
   { entries, labels, pace }: TrackResults,
   complete: boolean,
 ): Promise<Index> {
@@ -130,7 +132,7 @@ async function save(
     width,
     height,
     frames: count,
-    model: { config, size: model.config.imageSize, weights },
+    model: modelEntry(loaded, flags),
     device: { ...await deviceInfo(), gpu_bytes: await gpuBytes() },
     seconds_per_frame: Number((pace.stepTime / 1000).toFixed(3)),
     complete,
