@@ -40,6 +40,8 @@ const REASONS: Readonly<Record<string, string>> = {
   EISDIR: "it is a folder",
   ENOTDIR: "a part of the path is not a folder",
   EACCES: "permission is denied",
+  EPERM: "permission is denied",
+  ENAMETOOLONG: "its name is too long",
   EROFS: "the file system is read-only",
 };
 

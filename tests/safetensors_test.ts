@@ -213,6 +213,18 @@ Deno.test("writeFileAtomically() names the cause when the folder is missing", ()
     message: "Cannot write missing/file: its folder does not exist.",
   }));
 
+const windows = Deno.build.os === "windows";
+Deno.test({
+  name: "writeFileAtomically() names the cause when the name is too long" +
+    (windows ? " (ignored: Windows says something else)" : ""),
+  ignore: windows,
+  fn: () =>
+    rejects(writeFileAtomically("a".repeat(300), []), {
+      name: "UserError",
+      message: /^Cannot write a+: its name is too long\.$/,
+    }),
+});
+
 const golden = new URL("ops.safetensors", GOLDEN);
 const goldenIsThere = await Deno.stat(golden).then(() => true, () => false);
 Deno.test({

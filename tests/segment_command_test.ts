@@ -317,6 +317,10 @@ Deno.test("segment ends in one sentence when something is wrong", () =>
         [path, "--point", "1,1", "--out", path],
         /^Cannot make the folder .*: a file has that name\.$/,
       ],
+      [
+        [path, "--point", "1,1", "--out", `${folder}/${"a".repeat(300)}`],
+        /^Cannot make the folder .*a: [^():]+\.$/,
+      ],
       [[path, "--point", "1,1", "--slice", "0"], /^--slice is for scans only\.$/],
       [[path, "--point", "1,1", "--size", "50"], /^Option '--size <px>' .* a multiple of 32/],
       [

@@ -13,5 +13,7 @@ export function ioReason(error: unknown): string {
   if (error instanceof Deno.errors.NotADirectory) return "a part of the path is not a folder";
   if (error instanceof Deno.errors.IsADirectory) return "it is a folder";
   if (error instanceof Deno.errors.AlreadyExists) return "a file has that name";
-  return error instanceof Error ? (error.message.split("\n")[0] ?? "") : String(error);
+  const [text] = (error instanceof Error ? error.message : String(error)).split("\n");
+  // What follows the system's words repeats the path.
+  return text.replace(/ \(os error \d+\).*$/, "");
 }
