@@ -12,5 +12,9 @@ export function ioReason(error: unknown): string {
   if (error instanceof Deno.errors.PermissionDenied) return "permission denied";
   if (error instanceof Deno.errors.NotADirectory) return "a part of the path is not a folder";
   if (error instanceof Deno.errors.IsADirectory) return "it is a folder";
+  const code = (error as { code?: string }).code;
+  if (code === "EEXIST") return "a file has that name";
+  if (code === "EROFS") return "the file system is read-only";
+  if (code === "ENOSPC") return "the disk is full";
   return error instanceof Error ? (error.message.split("\n")[0] ?? "") : String(error);
 }
