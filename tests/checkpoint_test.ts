@@ -192,6 +192,12 @@ Deno.test("MetricsLog.open() cuts off what came after the checkpoint, and half l
     equal(await text(path), lines.join("\n"));
   }));
 
+Deno.test("MetricsLog.open() names the file when it cannot be written", () =>
+  rejects(MetricsLog.open("missing/metrics.jsonl", 0), {
+    name: "UserError",
+    message: "Cannot write missing/metrics.jsonl: its folder does not exist.",
+  }));
+
 Deno.test("MetricsLog.open() throws when another process has the run open", () =>
   withFolder(async (folder) => {
     const path = `${folder}/metrics.jsonl`;

@@ -63,6 +63,23 @@ Deno.test("parity passes a fixture that agrees, and reports every comparison as 
     deepEqual(row.comparisons.map((c: { name: string }) => c.name), ["c/out", "c/grad_a"]);
   }));
 
+Deno.test("parity names the report that it cannot write, after its verdict", () =>
+  withFolder(async (folder) => {
+    await writeFixture(folder, "good");
+    const lines: string[] = [];
+    const log = console.log;
+    console.log = (line: string) => lines.push(line);
+    try {
+      await rejects(run([folder, "--json", `${folder}/missing/report.json`]), {
+        name: "UserError",
+        message: `Cannot write ${folder}/missing/report.json: its folder does not exist.`,
+      });
+    } finally {
+      console.log = log;
+    }
+    equal(lines.at(-1), "1 passed, 0 failed");
+  }));
+
 Deno.test("parity fails where one element differs", () =>
   withFolder(async (folder) => {
     await writeFixture(folder, "bad", (values) => values[4] += 1e-3);

@@ -207,6 +207,19 @@ Deno.test({
     }),
 });
 
+Deno.test({
+  name: "writeFileAtomically() writes to a device, and puts no file in its place",
+  ignore: Deno.build.os === "windows",
+  fn: () =>
+    withFolder(async (folder) => {
+      const path = join(folder, "sink");
+      await Deno.symlink("/dev/null", path);
+      await writeFileAtomically(path, [new Uint8Array(10)]);
+      equal((await Deno.lstat(path)).isSymlink, true);
+      deepEqual([...Deno.readDirSync(folder)].map((entry) => entry.name), ["sink"]);
+    }),
+});
+
 Deno.test("writeFileAtomically() names the cause when the folder is missing", () =>
   rejects(writeFileAtomically("missing/file", []), {
     name: "UserError",

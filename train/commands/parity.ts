@@ -1,4 +1,5 @@
 /** `deno task parity`: compares this implementation with golden fixtures. */
+import { writeFileAtomically } from "../../engine/atomic_file.ts";
 import { UserError } from "../../engine/errors.ts";
 import { describe, type Row, runFolder } from "../parity/run.ts";
 import { cli, parseOptions } from "./cli.ts";
@@ -19,9 +20,12 @@ export async function run(args: string[]): Promise<number> {
     console.log(describe(row));
     rows.push(row);
   }
-  if (options.json) await Deno.writeTextFile(options.json, JSON.stringify(rows, null, 1) + "\n");
   const failed = rows.filter((row) => !row.passed).length;
   if (rows.length === 0) console.log("No fixture was found.");
   console.log(`${rows.length - failed} passed, ${failed} failed`);
+  if (options.json) {
+    const text = JSON.stringify(rows, null, 1) + "\n";
+    await writeFileAtomically(options.json, [new TextEncoder().encode(text)]);
+  }
   return rows.length > 0 && failed === 0 ? 0 : 1;
 }

@@ -12,7 +12,10 @@ export function ioReason(error: unknown): string {
   if (error instanceof Deno.errors.PermissionDenied) return "permission denied";
   if (error instanceof Deno.errors.NotADirectory) return "a part of the path is not a folder";
   if (error instanceof Deno.errors.IsADirectory) return "it is a folder";
-  if (error instanceof Deno.errors.AlreadyExists) return "a file has that name";
+  const code = (error as { code?: string }).code;
+  if (code === "EEXIST") return "a file has that name";
+  if (code === "EROFS") return "the file system is read-only";
+  if (code === "ENOSPC") return "the disk is full";
   const [text] = (error instanceof Error ? error.message : String(error)).split("\n");
   // What follows the system's words repeats the path.
   return text.replace(/ \(os error \d+\).*$/, "");

@@ -1,4 +1,5 @@
 /** metrics.jsonl: one JSON object a line, in the order of the steps. */
+import { explain } from "../../engine/atomic_file.ts";
 import { UserError } from "../../engine/errors.ts";
 
 /** A line of the log. */
@@ -11,7 +12,7 @@ export interface MetricsLine {
 export class MetricsLog implements Disposable {
   readonly #file: Deno.FsFile;
 
-  private constructor(file: Deno.FsFile) {
+  private constructor(private readonly path: string, file: Deno.FsFile) {
     this.#file = file;
   }
 
@@ -19,10 +20,13 @@ export class MetricsLog implements Disposable {
    * Opens or creates a log. What a run wrote after its last checkpoint, `step`, is cut off: it is
    * going to be written again.
    *
-   * @throws {UserError} where another process has it open.
+   * @throws {UserError} where another process has it open, or it cannot be written.
    */
   static async open(path: string, step: number): Promise<MetricsLog> {
-    const file = await Deno.open(path, { read: true, write: true, create: true });
+    const options = { read: true, write: true, create: true };
+    const file = await Deno.open(path, options).catch((error) => {
+      throw explain(error, path);
+    });
     if (!await file.tryLock(true)) {
       file.close();
       throw new UserError(`Another process is working on this run: ${path} is locked.`);
@@ -30,13 +34,21 @@ export class MetricsLog implements Disposable {
     const end = endOfStep(await Deno.readFile(path), step);
     await file.truncate(end);
     await file.seek(end, Deno.SeekMode.Start);
-    return new MetricsLog(file);
+    return new MetricsLog(path, file);
   }
 
-  /** Adds a line. */
+  /**
+   * Adds a line.
+   *
+   * @throws {UserError} where it cannot be written.
+   */
   async add(line: MetricsLine): Promise<void> {
     const bytes = new TextEncoder().encode(JSON.stringify(line) + "\n");
-    for (let done = 0; done < bytes.length;) done += await this.#file.write(bytes.subarray(done));
+    try {
+      for (let done = 0; done < bytes.length;) done += await this.#file.write(bytes.subarray(done));
+    } catch (error) {
+      throw explain(error, this.path);
+    }
   }
 
   [Symbol.dispose](): void {
