@@ -62,7 +62,7 @@ export function limitsOf({ gpu, profile }: Device): MemoryLimits {
   return {
     bufferBytes: gpu.limits.maxBufferSize,
     totalBytes: (live) => {
-      const free = profile.class === "cpu" ? freeBytes() : undefined;
+      const free = profile.software ? freeBytes() : undefined;
       return free === undefined ? undefined : live + free;
     },
   };
