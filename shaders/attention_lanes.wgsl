@@ -185,7 +185,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
 #   }
 # }
 # const begin = key && causal ? `tileStart / ${BLOCK}u * ${BLOCK}u` : "0u";
-  # const end = !key && causal ? `min(${others}, tileStart + ${LANES * OWN}u)` : others;
+  # // The gradient of the mask is stored for hidden scores too.
+  # const end = !key && causal && !maskGradient ? `min(${others}, tileStart + ${LANES * OWN}u)` : others;
   for (var other = ${begin}; other < ${end}; other += ${BLOCK}u) {
   # for (let j = 0; j < LOADS; j++) {
   #   const index = `other + ${LANES > BLOCK ? "lane % " + BLOCK + "u" : "lane + " + j * LANES + "u"}`;

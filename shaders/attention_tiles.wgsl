@@ -155,7 +155,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
 #   }
 # }
 # const begin = key && causal ? `first / ${TILE}u * ${TILE}u` : "0u";
-  # const end = !key && causal ? `min(${others}, first + ${ROWS}u)` : others;
+  # // The gradient of the mask is stored for hidden scores too.
+  # const end = !key && causal && !maskGradient ? `min(${others}, first + ${ROWS}u)` : others;
   for (var other = ${begin}; other < ${end}; other += ${TILE}u) {
   # scores();
   # if (forward) {

@@ -71,6 +71,7 @@ const CASES: Record<string, AttentionShape[]> = {
   "a mask hides keys and whole rows": [
     shapeOf([2, 3, 17, 36, 8], { mask: [1, 3] }),
     shapeOf([2, 2, 6, 7, 5], { mask: [2, 1], causal: true }),
+    shapeOf([1, 2, 40, 130, 16], { mask: [1, 1], causal: true }),
   ],
 };
 

@@ -32,6 +32,12 @@ export async function runLowering(
   const { gpu, profile } = device;
   const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
   const make = (bytes: number) => gpu.createBuffer({ size: Math.max(16, bytes), usage });
+  // What a kernel reads before it writes it, or never writes, shows.
+  const poisoned = (bytes: number) => {
+    const buffer = make(bytes);
+    gpu.queue.writeBuffer(buffer, 0, new Uint32Array(buffer.size / 4).fill(0x7fc00001));
+    return buffer;
+  };
   const upload = (data: Data) => {
     const buffer = make(data.byteLength);
     gpu.queue.writeBuffer(buffer, 0, data as BufferSource);
@@ -39,8 +45,8 @@ export async function runLowering(
   };
   const buffers: Record<string, GPUBuffer[]> = {
     in: inputs.map(upload),
-    out: outputs.map((n) => make(n * 4)),
-    tmp: (lowering.scratch ?? []).map(make),
+    out: outputs.map((n) => poisoned(n * 4)),
+    tmp: (lowering.scratch ?? []).map(poisoned),
     epilogue: epilogueInputs.map(upload),
   };
   const resolve = (arg: Arg): GPUBuffer[] =>
