@@ -34,11 +34,16 @@ export const DTYPES: Readonly<Record<DType, DTypeInfo>> = {
   },
 };
 
-/** The type of a host array. */
+/** The type of a host array. @throws {TypeError} for an array of another type. */
 export function dtypeOf(data: TypedArray): DType {
   if (data instanceof Float32Array) return "f32";
   if (data instanceof Float16Array) return "f16";
-  return data instanceof Int32Array ? "i32" : "u32";
+  if (data instanceof Int32Array) return "i32";
+  if (data instanceof Uint32Array) return "u32";
+  throw new TypeError(
+    `No tensor holds the elements of ${Object.prototype.toString.call(data)}; ` +
+      "convert it to a Float32Array, Float16Array, Int32Array or Uint32Array.",
+  );
 }
 
 /** Refuses whole numbers where an op computes in f32. @throws {TypeError} */

@@ -4,13 +4,14 @@ import { makePlan, type Plan } from "./compile/plan.ts";
 import { compileAhead } from "./compile_ahead.ts";
 import { debugLevel, explainPlan } from "./debug.ts";
 import { type AdapterProfile, device, profileFor, requireF16 } from "./device.ts";
-import { DTYPES, type TypedArray } from "./dtype.ts";
+import type { TypedArray } from "./dtype.ts";
 import { Executable } from "./executable.ts";
 import { guarded } from "./guard.ts";
 import type { PlanMemory } from "./memory.ts";
 import { PlanCache } from "./plan_cache.ts";
 import { heavyRules } from "./primitives.ts";
 import { Runtime } from "./runtime.ts";
+import { bytesOf, copyOf, isStored, lateWrites } from "./overlap.ts";
 import type { Storage, Tensor } from "./tensor.ts";
 
 let opened: Promise<Runtime> | undefined;
@@ -54,7 +55,10 @@ export async function activeProfile(): Promise<AdapterProfile> {
 export interface Request {
   /** Tensors whose values are returned. */
   readonly read?: readonly Tensor[];
-  /** Tensors whose values are written to GPU memory that exists. */
+  /**
+   * Tensors whose values are written to GPU memory that exists. What the request reads there, it reads
+   * as it was before.
+   */
   readonly write?: readonly (readonly [Tensor, Storage])[];
   /** Tensors whose values stay on the GPU: each gets memory of its own and becomes a leaf. */
   readonly keep?: readonly Tensor[];
@@ -73,14 +77,32 @@ interface Prepared {
 /** How plans are made at present. */
 const mode = () => `${forced ?? ""}|${fusion}`;
 
-const keyOf = (graph: Graph, reads: number) => `${mode()}|${reads}|${graph.fingerprint}`;
+/** A graph to compute, of whose targets the first are read and the others written. */
+interface Job {
+  readonly graph: Graph;
+  readonly reads: number;
+  /** Writes to memory that the graph reads. */
+  readonly late: readonly number[];
+}
+
+const keyOf = ({ graph, reads, late }: Job) => `${mode()}|${reads}|${late}|${graph.fingerprint}`;
+
+function jobOf(
+  read: readonly Tensor[],
+  write: NonNullable<Request["write"]>,
+  fresh: readonly Tensor[] = [],
+): Job {
+  const values = write.map(([t]) => isStored(t, write) ? copyOf(t) : t);
+  const graph = canonicalise([...read, ...values, ...fresh]);
+  return { graph, reads: read.length, late: lateWrites(graph.leaves, write) };
+}
 
 /** The plan of a graph that has none yet. */
-function planOf(rt: Runtime, graph: Graph, reads: number): Plan {
+function planOf(rt: Runtime, { graph, reads, late }: Job): Plan {
   const profile = profileFor(rt.device, forced);
   if (graph.nodes.some(({ dtype }) => dtype === "f16")) requireF16(rt.device);
   const plan = makePlan({
-    ...{ graph, reads, profile, rules: heavyRules, fusion },
+    ...{ graph, reads, late, profile, rules: heavyRules, fusion },
     alignment: rt.device.offsetAlignment,
     maxBufferBytes: rt.limits.bufferBytes,
   });
@@ -90,17 +112,13 @@ function planOf(rt: Runtime, graph: Graph, reads: number): Plan {
   return plan;
 }
 
-async function executableOf(
-  targets: readonly Tensor[],
-  reads: number,
-  kept: number,
-): Promise<Omit<Prepared, "mode">> {
+async function executableOf(job: Job, kept: number): Promise<Omit<Prepared, "mode">> {
   const rt = await runtime();
-  const graph = canonicalise(targets);
-  const key = keyOf(graph, reads);
+  const { leaves } = job.graph;
+  const key = keyOf(job);
   const found = plans.recent(key);
-  if (found) return { key, executable: found, leaves: graph.leaves };
-  const plan = ahead.get(key)?.plan ?? planOf(rt, graph, reads);
+  if (found) return { key, executable: found, leaves };
+  const plan = ahead.get(key)?.plan ?? planOf(rt, job);
   ahead.delete(key);
   rt.requireRoom(plan, kept);
   const executable = await guarded(rt, plan, {
@@ -108,7 +126,7 @@ async function executableOf(
     undo: (made) => made?.destroy(),
   });
   plans.add(key, executable);
-  return { key, executable, leaves: graph.leaves };
+  return { key, executable, leaves };
 }
 
 /**
@@ -119,10 +137,10 @@ async function executableOf(
  */
 export async function reserve({ read = [], write = [] }: Request): Promise<PlanMemory> {
   const rt = await runtime();
-  const graph = canonicalise([...read, ...write.map(([t]) => t)]);
-  const key = keyOf(graph, read.length);
+  const job = jobOf(read, write);
+  const key = keyOf(job);
   const known = plans.peek(key)?.plan ?? ahead.get(key)?.plan;
-  const plan = known ?? planOf(rt, graph, read.length);
+  const plan = known ?? planOf(rt, job);
   if (!known) ahead.set(key, { plan, ready: 0 });
   rt.requireRoom(plan, 0);
   await guarded(rt, plan, { work: () => rt.arenaOf(plan) });
@@ -161,18 +179,15 @@ export async function submit(request: Request): Promise<() => Promise<TypedArray
     return known.executable.run(known.leaves, write.map(([, s]) => s), read);
   }
   const fresh = keep.filter((t, i) => !t.storage && keep.indexOf(t) === i);
-  const targets = [...read, ...write.map(([t]) => t), ...fresh];
-  if (targets.length === 0) return () => Promise.resolve([]);
-  const size = (t: Tensor) => t.size * DTYPES[t.dtype].bytes;
+  if (read.length + write.length + fresh.length === 0) return () => Promise.resolve([]);
   const found = await executableOf(
-    targets,
-    read.length,
-    fresh.reduce((sum, t) => sum + size(t), 0),
+    jobOf(read, write, fresh),
+    fresh.reduce((sum, t) => sum + bytesOf(t), 0),
   );
   if (keep.length === 0) prepared.set(request, { ...found, mode: mode() });
   const { executable, leaves, key } = found;
   const start = () => {
-    const kept = fresh.map((t): Storage => ({ buffer: rt.createBuffer(size(t)), offset: 0 }));
+    const kept = fresh.map((t): Storage => ({ buffer: rt.createBuffer(bytesOf(t)), offset: 0 }));
     const finish = executable.run(leaves, [...write.map(([, s]) => s), ...kept], read);
     return { kept, finish };
   };

@@ -137,17 +137,20 @@ export class Executable {
     }
     pass.end();
     runtime.counters.dispatches += this.steps.length;
-    for (const { from, target, bytes } of plan.copies) {
-      const { buffer, offset } = this.windowOf(from, leaves, targets);
-      encoder.copyBufferToBuffer(
-        buffer,
-        offset,
-        targets[target].buffer,
-        targets[target].offset,
-        bytes,
-      );
-    }
     return this.readBack(encoder, leaves, targets, reads);
+  }
+
+  /** Copies values to where they are wanted, over what has been read there. */
+  private writeTargets(
+    encoder: GPUCommandEncoder,
+    leaves: readonly Tensor[],
+    targets: readonly Storage[],
+  ): void {
+    for (const { from, target, bytes } of this.plan.copies) {
+      const { buffer, offset } = this.windowOf(from, leaves, targets);
+      const to = targets[target];
+      encoder.copyBufferToBuffer(buffer, offset, to.buffer, to.offset, bytes);
+    }
   }
 
   private readBack(
@@ -165,6 +168,7 @@ export class Executable {
       encoder.copyBufferToBuffer(buffer, offset, staging!, at, bytes);
       return (at += bytes) - bytes;
     });
+    this.writeTargets(encoder, leaves, targets);
     runtime.submit(encoder);
     if (!staging) return () => Promise.resolve([]);
     return async () => {

@@ -99,14 +99,15 @@ function declarationOf(label: string, target: Target, firstExtra: number): strin
         : `  if (i < arrayLength(&${window})) { ${use(window)} }\n  i -= arrayLength(&${window});`
     ).join("\n");
   const read = chosen((window) => `return ${target.load(`${window}[i]`)};`);
-  const write = chosen((window) => `${window}[i] = ${target.store("value")}; return;`);
+  const write = chosen((window) => `${window}[i] = ${target.store(`${name}_value`)}; return;`);
+  // A binding may have the plain name of a parameter.
   return `${bindings.join("\n")}
-fn ${name}_read(index: u32) -> ${type} {
-  var i = index;
+fn ${name}_read(${name}_at: u32) -> ${type} {
+  var i = ${name}_at;
 ${read}
 }
-fn ${name}_write(index: u32, value: ${type}) {
-  var i = index;
+fn ${name}_write(${name}_at: u32, ${name}_value: ${type}) {
+  var i = ${name}_at;
 ${write}
 }`;
 }

@@ -71,7 +71,7 @@ Deno.test("withAccess() declares windows after all bindings when there are sever
   const half = withAccess(kernelOf("a[i] *= 2.0;", "f32"), [{ windows: 2, element: "f16" }]).source;
   ok(half.includes("a_write(i, a_read(i) * (2.0));"));
   ok(half.includes("return f32(a_window1[i]);"));
-  ok(half.includes("a_window1[i] = f16(value);"));
+  ok(half.includes("a_window1[i] = f16(a_value);"));
   const later = withAccess(withAccess(kernelOf("a[i] *= 2.0;", "vec4f"), [HALF]), [{ windows: 2 }]);
   ok(later.source.startsWith("enable f16;"));
   ok(later.source.includes("fn a_read(index: u32) -> vec4<f16>"));

@@ -44,6 +44,10 @@ const REFUSED: readonly (readonly [() => unknown, RegExp])[] = [
   [() => tensor([1, 2], [3]), /^RangeError: tensor: shape \[3\] does not fit 2 values/],
   [() => sum(zeros([0, 3]), 0), /^RangeError: sum: \[0, 3\] is the shape of no tensor/],
   [() => cat([zeros([0, 3]), matrix], 0), /^RangeError: cat: \[0, 3\] is the shape of no/],
+  [
+    () => tensor(new Uint8Array(2) as unknown as Uint32Array),
+    /^TypeError: No tensor holds the elements of \[object Uint8Array\]; convert it/,
+  ],
   [() => arange(5, [3]), /^RangeError: arange: shape \[3\] does not fit 5/],
   [() => select(vector, 0, -7), /^RangeError: select: dimension 0 of \[5\] .* from -7/],
   [() => select(vector, 0, 5), /^RangeError: select: dimension 0 of \[5\] .* from 5/],

@@ -59,6 +59,8 @@ const both = (shapes: readonly Shape[], f: (...x: Tensor[]) => Tensor) => () =>
 
 const rows = Uint32Array.from({ length: 41 }, (_, i) => i * 7 % 33);
 
+const manyRows = Uint32Array.from({ length: 300 }, (_, i) => i * 7 % 3);
+
 /** Products and their gradients read factors in each order. */
 const CASES: Readonly<Record<string, () => Tensor[]>> = {
   "elementwise work with broadcasts": both(
@@ -76,6 +78,7 @@ const CASES: Readonly<Record<string, () => Tensor[]>> = {
   "long sums": both([[3, 3000]], (x) => sum(square(x), 1)),
   "argmax": () => [argmax(leaf(1, 17, 33), 1)],
   "cat": both([[33, 17], [33, 15]], (x, y) => cat([relu(x), y], 1)),
+  "indexSelect by a long index": both([[3, 2]], (x) => indexSelect(x, 0, tensor(manyRows))),
   "indexSelect": both([[33, 12]], (x) => indexSelect(x, 0, tensor(rows))),
   "softmax": both([[5, 133]], (x) => softmax(x, 1)),
   "logSoftmax across": both([[3, 7, 36]], (x) => logSoftmax(x, 1)),

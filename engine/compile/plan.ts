@@ -282,6 +282,8 @@ export interface PlanRequest {
   readonly maxBufferBytes?: number;
   /** Whether elementwise work and movement become parts of other kernels; true where left out. */
   readonly fusion?: boolean;
+  /** Of the targets that are written, those whose memory must keep what it holds to the end. */
+  readonly late?: readonly number[];
 }
 
 function lastUses(work: readonly Work[], graph: Graph): Map<string, number> {
@@ -307,8 +309,8 @@ function planMemory(
 
 /** Compiles a graph. @throws {MemoryError} where a kernel works on more than the adapter can bind. */
 export function makePlan(request: PlanRequest): Plan {
-  const { graph, reads, profile, alignment, rules, maxBufferBytes = Infinity, fusion = true } =
-    request;
+  const { graph, reads, profile, alignment, rules, late = [] } = request;
+  const { maxBufferBytes = Infinity, fusion = true } = request;
   const limits = { ...profile, alignment };
   const ruleOf = (op: string) => rules[op as keyof HeavyRules];
   const roots = fuse(graph, {
@@ -330,7 +332,8 @@ export function makePlan(request: PlanRequest): Plan {
   written.forEach((key, i) => {
     // A value with several targets is copied to each from the arena: these may share a buffer, within
     // which nothing can be copied.
-    if (written.indexOf(key) === written.lastIndexOf(key)) targetOf.set(key, i);
+    const only = written.indexOf(key) === written.lastIndexOf(key);
+    if (only && !late.includes(i)) targetOf.set(key, i);
   });
   work.forEach((w, at) => {
     const place = (key: string, spec: OutputSpec): Ref => {
