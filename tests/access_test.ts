@@ -74,7 +74,7 @@ Deno.test("withAccess() declares windows after all bindings when there are sever
   ok(half.includes("a_window1[i] = f16(a_value);"));
   const later = withAccess(withAccess(kernelOf("a[i] *= 2.0;", "vec4f"), [HALF]), [{ windows: 2 }]);
   ok(later.source.startsWith("enable f16;"));
-  ok(later.source.includes("fn a_read(index: u32) -> vec4<f16>"));
+  ok(later.source.includes("fn a_read(a_at: u32) -> vec4<f16>"));
   ok(later.source.includes("a_write(i, vec4<f16>(vec4f(a_read(i)) * (2.0)));"));
 });
 
