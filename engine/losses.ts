@@ -1,4 +1,4 @@
-/** Training losses, composed of primitives; they compute in f32 whatever type logits have. */
+/** Training losses, composed of primitives; they compute in f32 whatever types they are given. */
 import { sameShape, type Shape, show } from "./shape.ts";
 import type { Tensor } from "./tensor.ts";
 import { cast } from "./ops/cast.ts";
@@ -28,7 +28,8 @@ export type Reduction = "none" | "mean" | "sum";
 /** Smallest divisor of a weighted mean: with all weights zero the loss is zero. */
 const TINY = 1e-12;
 
-function reduceLoss(loss: Tensor, reduction: Reduction, weight?: Tensor): Tensor {
+function reduceLoss(loss: Tensor, reduction: Reduction, weights?: Tensor): Tensor {
+  const weight = weights && cast(weights, "f32");
   const weighted = weight ? mul(loss, weight) : loss;
   if (reduction === "none") return weighted;
   if (reduction === "sum") return sum(weighted);
@@ -93,15 +94,15 @@ export function crossEntropy(
  */
 export function bceWithLogits(
   scores: Tensor,
-  target: Tensor,
+  targets: Tensor,
   { reduction = "mean", posWeight = 1, weight }: {
     reduction?: Reduction;
     posWeight?: number;
     weight?: Tensor;
   } = {},
 ): Tensor {
-  requireSame("bceWithLogits", scores, target);
-  const logits = cast(scores, "f32");
+  requireSame("bceWithLogits", scores, targets);
+  const [logits, target] = [cast(scores, "f32"), cast(targets, "f32")];
   // Both terms are positive and exact in their tails, so nothing cancels for confident logits.
   const positive = mul(target, softplus(neg(logits)));
   const negative = mul(sub(1, target), softplus(logits));
@@ -126,7 +127,7 @@ export function dicePerObject(logits: Tensor, target: Tensor): Tensor {
   requireSame("diceLoss", logits, target);
   const flat = [logits.shape[0], logits.size / logits.shape[0]];
   const p = reshape(sigmoid(cast(logits, "f32")), flat);
-  const y = reshape(target, flat);
+  const y = reshape(cast(target, "f32"), flat);
   const shared = add(mul(sum(mul(p, y), 1), 2), 1);
   return sub(1, div(shared, add(add(sum(p, 1), sum(y, 1)), 1)));
 }
@@ -154,10 +155,11 @@ export function sigmoidFocalLoss(
 /** The terms of {@link sigmoidFocalLoss}, [N]. */
 export function focalPerObject(
   logits: Tensor,
-  target: Tensor,
+  targets: Tensor,
   { alpha = 0.25, gamma = 2 }: FocalOptions = {},
 ): Tensor {
-  requireSame("sigmoidFocalLoss", logits, target);
+  requireSame("sigmoidFocalLoss", logits, targets);
+  const target = cast(targets, "f32");
   const p = sigmoid(cast(logits, "f32"));
   const miss = add(mul(p, sub(1, target)), mul(sub(1, p), target));
   // A square costs less than a power, forward and backward.
@@ -183,7 +185,7 @@ export function softmaxDice(
   requireTarget("softmaxDice", logits, target);
   const p = softmax(cast(logits, "f32"), 1);
   const y = classMap(target, logits.shape[1]);
-  const w = weight && reshape(weight, [weight.shape[0], 1, ...weight.shape.slice(1)]);
+  const w = weight && reshape(cast(weight, "f32"), [weight.shape[0], 1, ...weight.shape.slice(1)]);
   const dims = logits.shape.map((_, i) => i).filter((i) => i !== 1);
   const total = (x: Tensor) => sum(w ? mul(x, w) : x, dims);
   const shared = add(mul(total(mul(p, y)), 2), smooth);

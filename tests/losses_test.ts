@@ -98,6 +98,19 @@ Deno.test("softmaxDice() follows its definition, with and without weights", asyn
   await near(softmaxDice(lazyLogits(), lazyTarget(), { weight: lazyWeight() }), sums(true));
 });
 
+Deno.test("losses take masks of whole numbers and of f16", async () => {
+  const x = tensor(logits.slice(0, 12), [3, 4]);
+  const mask = Array.from({ length: 12 }, (_, i) => i % 3 === 0 ? 1 : 0);
+  const kinds = [Float32Array, Float16Array, Uint32Array, Int32Array].map((kind) =>
+    tensor(kind.from(mask), [3, 4])
+  );
+  const results = await readAll(kinds.flatMap((y) => [
+    ...[bceWithLogits(x, y, { weight: y }), diceLoss(x, y), sigmoidFocalLoss(x, y)],
+    ...[mseLoss(x, y), l1Loss(x, y)],
+  ]));
+  results.forEach((loss, i) => equal(loss[0], results[i % 5][0], `${i}`));
+});
+
 Deno.test("bceWithLogits() does not cancel for confident logits of either sign", async () => {
   const x = [-80, -20, -1, 0, 1, 20, 80];
   for (const y of [0, 1, 0.25]) {
