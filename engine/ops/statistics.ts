@@ -59,10 +59,11 @@ export function amin(x: Tensor, dims?: Dims, keepdim = false): Tensor {
 export function logsumexp(x: Tensor, dims?: Dims, keepdim = false): Tensor {
   requireFloat("logsumexp", x);
   const top = detach(amax(x, dims, true));
-  // Where the largest value is infinite, differences from it would be NaN.
-  const shift = where(le(abs(top), LARGEST), top, 0);
-  const total = log(sum(exp(sub(x, shift)), dims, keepdim));
-  return add(total, reshape(shift, total.shape));
+  // Where the largest value is infinite, it is the result, and differences from it would be NaN.
+  const finite = le(abs(top), LARGEST);
+  const total = log(sum(exp(sub(x, where(finite, top, 0))), dims, keepdim));
+  const most = reshape(top, total.shape);
+  return where(reshape(finite, total.shape), add(total, most), most);
 }
 
 /** Euclidean norm over dimensions; its gradient at 0 is 0. */
