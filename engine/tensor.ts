@@ -93,11 +93,16 @@ export class Tensor {
 /** Elements of a tensor at most: kernels count them, and those of a little padding, in 32 bits. */
 const MAX_ELEMENTS = 2 ** 30;
 
+/** Whether all sizes are whole numbers of at least `least`. */
+function isWhole(shape: Shape, least: number): boolean {
+  for (const size of shape) if (!Number.isInteger(size) || size < least) return false;
+  return true;
+}
+
 /** An empty constant stands for "nothing there"; nothing is computed of it. */
 function requireElements(op: Primitive, inputs: readonly Tensor[], shape: Shape): void {
-  const whole = shape.every((size) => Number.isInteger(size) && size >= 0);
-  const shapes = [...inputs.map((x) => x.shape), ...op === "constant" ? [] : [shape]];
-  const wrong = whole ? shapes.find((shape) => shape.includes(0)) : shape;
+  let wrong = isWhole(shape, op === "constant" ? 0 : 1) ? undefined : shape;
+  for (const input of inputs) if (!isWhole(input.shape, 1)) wrong = input.shape;
   if (!wrong) return;
   throw new RangeError(
     `${op}: ${
