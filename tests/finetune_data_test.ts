@@ -145,6 +145,11 @@ Deno.test("openNnunet() says what is wrong with a data set", () =>
     await refused(/has no label: labelsTr\/x\.nii\.gz is missing\.$/);
     await writeScan(`${folder}/labelsTr/x.nii.gz`, voxels(() => 1), [2, 4, 3]);
     await refused(/x\.nii\.gz has 2 x 4 x 3 voxels, but .* has 2 x 3 x 4\.$/);
+    await writeScan(`${folder}/labelsTr/x.nii.gz`, voxels((i) => i % 3), SHAPE);
+    await write(`${folder}/dataset.json`, JSON.stringify({ labels: { organ: 1, ignore: 2 } }));
+    await refused(/x\.nii\.gz has voxels of label 2, which dataset\.json calls "ignore"; /);
+    await write(`${folder}/dataset.json`, JSON.stringify({ labels: { organ: 1, ignore: 3 } }));
+    equal((await openNnunet(folder)).sequences.length, 1);
   }));
 
 Deno.test("drawClip() throws when the data have no object", async () => {

@@ -4,6 +4,7 @@ import {
   match,
   notStrictEqual as notEqual,
   ok,
+  rejects,
   strictEqual as equal,
 } from "node:assert/strict";
 import { saveWeights } from "../engine/checkpoint/mod.ts";
@@ -345,6 +346,7 @@ Deno.test("segment ends in one sentence when something is wrong", () =>
       await failure(segmentWith([...lost, "--out", `${folder}/out`])),
       /text\.png is no checkpoint/,
     );
+    await rejects(Deno.lstat(`${folder}/out`), Deno.errors.NotFound);
     await Deno.mkdir(`${folder}/masks`);
     await Deno.copyFile(path, `${folder}/masks/1.png`);
     const own = [`${folder}/masks/1.png`, ...RANDOM, "--point", "1,1", "--out", folder];

@@ -14,6 +14,9 @@ const NIFTI = /\.nii(\.gz)?$/i;
 /** What nnU-Net puts behind the names of scans, before the extension. */
 const FIRST_CHANNEL = "_0000";
 
+/** The name of nnU-Net's label for voxels that nobody has labelled. */
+const IGNORED = "ignore";
+
 /** What of dataset.json is needed; both layouts have it. */
 interface Description {
   /** Of nnU-Net: how names of scans end. */
@@ -38,7 +41,8 @@ interface Case {
  * sequence of slices along its last axis, shown in grey levels as `track` shows them; each label is an
  * object.
  *
- * @throws {DataError} where dataset.json cannot be used or a label is missing.
+ * @throws {DataError} where dataset.json cannot be used, a label is missing, or voxels have nnU-Net's
+ * label `ignore`: no loss here leaves voxels out.
  */
 export async function openNnunet(path: string): Promise<SegmentedData> {
   const root = path.replace(/(?<=.)\/+$/, "");
@@ -47,7 +51,7 @@ export async function openNnunet(path: string): Promise<SegmentedData> {
     ? await Promise.all(description.training.map((entry) => listedCase(root, entry)))
     : await foundCases(root, description.file_ending ?? ".nii.gz");
   if (cases.length === 0) throw new DataError(`${root} has no training cases.`);
-  const scans = new Scans(root);
+  const scans = new Scans(root, description.labels?.[IGNORED]);
   const sequences: SegmentedSequence[] = [];
   for (const one of cases) {
     const { frames } = await scans.get(one);
@@ -149,11 +153,15 @@ interface Scan {
 class Scans {
   private readonly kept = new Map<string, Scan>();
 
-  /** @param root folder of the data set. */
-  constructor(private readonly root: string) {}
+  constructor(
+    /** Folder of the data set. */
+    private readonly root: string,
+    /** The label of voxels to ignore, where there is one. */
+    private readonly ignored: unknown,
+  ) {}
 
   async get(one: Case): Promise<Scan> {
-    const scan = this.kept.get(one.image) ?? await readScan(this.root, one);
+    const scan = this.kept.get(one.image) ?? await readScan(this.root, one, this.ignored);
     this.kept.delete(one.image);
     this.kept.set(one.image, scan);
     if (this.kept.size > KEPT_SCANS) this.kept.delete(this.kept.keys().next().value!);
@@ -171,7 +179,7 @@ class Scans {
   }
 }
 
-async function readScan(root: string, one: Case): Promise<Scan> {
+async function readScan(root: string, one: Case, ignored: unknown): Promise<Scan> {
   const [image, label] = [`${root}/${one.image}`, `${root}/${one.label}`];
   const [scan, labels] = [await readNifti(image, { firstVolume: true }), await readNifti(label)];
   if (labels.shape.join() !== scan.shape.join()) {
@@ -184,6 +192,12 @@ async function readScan(root: string, one: Case): Promise<Scan> {
   const wrong = labels.image.find((value) => !Number.isInteger(value) || value < 0);
   if (wrong !== undefined) {
     throw new DataError(`${label} has the value ${wrong}; labels are whole numbers from 0.`);
+  }
+  if (typeof ignored === "number" && labels.image.includes(ignored)) {
+    throw new DataError(
+      `${label} has voxels of label ${ignored}, which dataset.json calls "${IGNORED}"; ` +
+        "finetune cannot leave voxels out: give every voxel a label.",
+    );
   }
   const { image: data, shape } = scan;
   return { frames: volumeFrames({ data, shape }, 0), labels };

@@ -28,8 +28,8 @@ export interface MaskEntry {
   readonly segmentation: CocoRle;
 }
 
-/** A folder of results. */
-export class ResultFolder {
+/** A folder of results. Disposing of one that it made, and in which nothing was written, removes it. */
+export class ResultFolder implements AsyncDisposable {
   private readonly folders = new Set<string>();
 
   private constructor(
@@ -37,6 +37,8 @@ export class ResultFolder {
     readonly path: string,
     /** Name of the JSON file. */
     private readonly index: string,
+    /** Whether there was no such folder before. */
+    private readonly made: boolean,
   ) {}
 
   /**
@@ -47,6 +49,7 @@ export class ResultFolder {
    * @throws {UserError} where it would be, or the folder cannot be made.
    */
   static async open(path: string, command: string, input: string): Promise<ResultFolder> {
+    const made = await Deno.lstat(path).then(() => false, () => true);
     await makeFolder(path);
     const real = async (name: string) => (await Deno.realPath(name)).replaceAll("\\", "/");
     const within = `${await real(path)}/`;
@@ -54,7 +57,12 @@ export class ResultFolder {
     if (source.startsWith(within) && RESULTS.test(source.slice(within.length))) {
       throw new UserError(`${input} would be overwritten by results; give another --out.`);
     }
-    return new ResultFolder(path, `${command}.json`);
+    return new ResultFolder(path, `${command}.json`, made);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    // A folder with something in it is not removed.
+    if (this.made) await Deno.remove(this.path).catch(() => {});
   }
 
   /** Writes a mask as a PNG file, white on black. */

@@ -33,7 +33,7 @@ export async function runSegmentation(
   for (const note of subject.notes) progress.say(note);
   const { image } = subject;
   const mask = await promptMask(flags, subject);
-  const folder = await ResultFolder.open(flags.out, "segment", flags.input);
+  await using folder = await ResultFolder.open(flags.out, "segment", flags.input);
   const started = performance.now();
   progress.update("loading the model");
   const loaded = await loadModel(flags, false);

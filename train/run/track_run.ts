@@ -65,6 +65,7 @@ export async function runTracking(
   });
   await using _frames = opened.frames;
   const scene = await prepare(flags, opened, progress, stop);
+  await using _folder = scene.folder;
   const index = await track(scene);
   if (!index.complete) {
     progress.say(
