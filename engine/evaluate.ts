@@ -1,5 +1,5 @@
 /** Evaluation: builds the plan of what is asked for, or finds it in the cache, and runs it. */
-import { canonicalise, type Graph } from "./compile/graph.ts";
+import { canonicalise, type Graph, isLeaf } from "./compile/graph.ts";
 import { makePlan, type Plan } from "./compile/plan.ts";
 import { compileAhead } from "./compile_ahead.ts";
 import { debugLevel, explainPlan } from "./debug.ts";
@@ -175,7 +175,9 @@ export async function submit(request: Request): Promise<() => Promise<TypedArray
   if (rt.failure) throw rt.failure;
   const { read = [], write = [], keep = [] } = request;
   const known = prepared.get(request);
-  if (known && known.mode === mode() && plans.recent(known.key) === known.executable) {
+  // Leaves that have been freed since are parts of another graph.
+  const same = known?.mode === mode() && known.leaves.every(isLeaf);
+  if (same && plans.recent(known.key) === known.executable) {
     return known.executable.run(known.leaves, write.map(([, s]) => s), read);
   }
   const fresh = keep.filter((t, i) => !t.storage && keep.indexOf(t) === i);

@@ -1,4 +1,4 @@
-/** Writes to memory that the same request reads. */
+/** What requests read and write where memory is shared or has been freed. */
 import {
   add,
   arange,
@@ -68,6 +68,18 @@ Deno.test("submit() reads the values from before where it writes over them", asy
     const [same] = await (await submit({ write: [[mul(x, 2), to]], read: [x] }))();
     deepEqual(same, own.map((v) => Math.fround(v + 1)));
     await dispose([x]);
+  }
+});
+
+Deno.test("submit() computes what a request reads anew once its leaves were freed", async () => {
+  const x = tensor(Float32Array.of(1, 2, 3), [3]);
+  const kept = mul(x, 2);
+  await evaluate([kept]);
+  const request = { read: [add(kept, 1)] };
+  for (let run = 0; run < 3; run++) {
+    const [found] = await (await submit(request))();
+    deepEqual(Array.from(found), [3, 5, 7]);
+    if (run === 1) await dispose([kept]);
   }
 });
 

@@ -35,7 +35,7 @@ export interface Graph {
 }
 
 /** True where the tensor has values: a leaf, or a result that was kept. */
-const isLeaf = (t: Tensor) => t.op === "leaf" || t.storage !== undefined;
+export const isLeaf = (t: Tensor): boolean => t.op === "leaf" || t.storage !== undefined;
 
 /** Attributes as text. JSON alone would write NaN and both infinities alike. */
 function textOf(attributes: Tensor["attributes"]): string {
