@@ -13,6 +13,7 @@ import { heavyRules } from "./primitives.ts";
 import { Runtime } from "./runtime.ts";
 import { bytesOf, copyOf, isStored, lateWrites } from "./overlap.ts";
 import type { Storage, Tensor } from "./tensor.ts";
+import { Turns } from "./turns.ts";
 
 let opened: Promise<Runtime> | undefined;
 let forced: string | undefined;
@@ -22,6 +23,11 @@ const plans = new PlanCache();
 const ahead = new Map<string, { readonly plan: Plan; ready: number }>();
 /** Pipelines of such plans that are made after a submission: some 3 ms each. */
 const PIPELINES_AT_ONCE = 64;
+/**
+ * Requests begin one after another: what one does between two waits, such as replacing the arena or
+ * forgetting a plan, would take from another what it is about to use.
+ */
+const turns = new Turns();
 /** Plans made so far, those that are no longer kept included. */
 let made = 0;
 
@@ -135,7 +141,11 @@ async function executableOf(job: Job, kept: number): Promise<Omit<Prepared, "mod
  * @returns the bytes that it needs.
  * @throws {MemoryError} where there is not enough memory.
  */
-export async function reserve({ read = [], write = [] }: Request): Promise<PlanMemory> {
+export function reserve(request: Request): Promise<PlanMemory> {
+  return turns.take(() => reserved(request));
+}
+
+async function reserved({ read = [], write = [] }: Request): Promise<PlanMemory> {
   const rt = await runtime();
   const job = jobOf(read, write);
   const key = keyOf(job);
@@ -170,7 +180,11 @@ const prepared = new WeakMap<Request, Prepared>();
  * Starts a computation; the returned function waits for the values of `read`. A request object that is
  * submitted again runs without another look at its graph, on the values that its leaves have by then.
  */
-export async function submit(request: Request): Promise<() => Promise<TypedArray[]>> {
+export function submit(request: Request): Promise<() => Promise<TypedArray[]>> {
+  return turns.take(() => submitted(request));
+}
+
+async function submitted(request: Request): Promise<() => Promise<TypedArray[]>> {
   const rt = await runtime();
   if (rt.failure) throw rt.failure;
   const { read = [], write = [], keep = [] } = request;
@@ -209,9 +223,11 @@ export async function submit(request: Request): Promise<() => Promise<TypedArray
 }
 
 /** Forgets the plans made so far, and frees what only they use: later runs make them anew. */
-export function forgetPlans(): void {
-  plans.clear();
-  ahead.clear();
+export function forgetPlans(): Promise<void> {
+  return turns.take(() => {
+    plans.clear();
+    ahead.clear();
+  });
 }
 
 /** Computes tensors; their values stay in GPU memory until {@link dispose}. */
@@ -230,11 +246,13 @@ export async function read(t: Tensor): Promise<TypedArray> {
 }
 
 /** Frees the memory of kept tensors; they are computed anew if asked for again. */
-export async function dispose(tensors: readonly Tensor[]): Promise<void> {
-  const rt = await runtime();
-  for (const t of tensors) {
-    if (!t.storage) continue;
-    rt.destroyBuffer(t.storage.buffer);
-    t.storage = undefined;
-  }
+export function dispose(tensors: readonly Tensor[]): Promise<void> {
+  return turns.take(async () => {
+    const rt = await runtime();
+    for (const t of tensors) {
+      if (!t.storage) continue;
+      rt.destroyBuffer(t.storage.buffer);
+      t.storage = undefined;
+    }
+  });
 }

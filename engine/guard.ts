@@ -34,8 +34,9 @@ export async function guarded<T>(rt: Runtime, plan: Plan, guarded: Guarded<T>): 
   gpu.pushErrorScope("validation");
   gpu.pushErrorScope("out-of-memory");
   const outcome = attempt(() => guarded.work());
-  const exhausted = await rt.explained(gpu.popErrorScope());
-  const invalid = await rt.explained(gpu.popErrorScope());
+  // Both before any wait, in which other work may open scopes of its own.
+  const scopes = [gpu.popErrorScope(), gpu.popErrorScope()];
+  const [exhausted, invalid] = await rt.explained(Promise.all(scopes));
   if ("value" in outcome && !exhausted && !invalid) return outcome.value;
   const label = invalid && !exhausted ? await guarded.refused?.() : undefined;
   rt.forgetPipelines(pipelines);

@@ -47,7 +47,7 @@ function batch(step: number): { images: Tensor; labels: Tensor } {
 }
 
 /** A training of the net: the loss of each step, and the weights at the end. */
-async function training(seed: number, eachStep = () => {}) {
+async function training(seed: number, eachStep = () => Promise.resolve()) {
   const net = new SmallNet();
   const weights = await FlatParameters.create(net, { seed });
   const optimizer = await AdamW.create(weights, { clipNorm: 1 });
@@ -59,7 +59,7 @@ async function training(seed: number, eachStep = () => {}) {
     const finish = await submit({ read: [loss], write });
     optimizer.update(3e-3);
     losses.push((await finish())[0][0]);
-    eachStep();
+    await eachStep();
   }
   const state = await weights.stateDict();
   optimizer.destroy();
@@ -112,7 +112,7 @@ Deno.test("forgetPlans() frees what only plans use; kept values stay", async () 
   await evaluate([kept]);
   await readAll([kept]);
   const most = counters.liveBytes;
-  forgetPlans();
+  await forgetPlans();
   const [values] = await readAll([kept]);
   ok(counters.liveBytes <= most - 4 * 4096, "the upload's buffer is gone");
   deepEqual(values, hashValues("kept", 4096, 0, 1).map((v) => Math.max(v, 0)));

@@ -72,7 +72,7 @@ for (const [what, damage, message] of DAMAGES) {
   Deno.test(`submit() names op and shape when a kernel ${what}, and the device goes on`, async () => {
     const { counters } = await runtime();
     await read(sum(product(5)));
-    forgetPlans();
+    await forgetPlans();
     const before = counters.liveBytes;
     const kept = relu(product(5));
     const mend = breakMatmul(damage);
@@ -123,11 +123,11 @@ Deno.test("submit() names the largest value and its size when the adapter has no
   }));
 
 /** A real trainer that something happens to before a step. */
-const beforeStep = (at: number, happens: () => void): CreateTrainer => async (options, data) => {
+const beforeStep = (at: number, happens: () => unknown): CreateTrainer => async (options, data) => {
   const trainer = await Trainer.create(options, data);
   const step = trainer.step.bind(trainer);
-  trainer.step = () => {
-    if (trainer.position + 1 === at) happens();
+  trainer.step = async () => {
+    if (trainer.position + 1 === at) await happens();
     return step();
   };
   return trainer;
@@ -156,7 +156,7 @@ Deno.test("submit() names op and shape when it runs what was planned ahead, not 
     await rejects(read(broken), /^Error: The adapter refuses a kernel\. Shader 'matmul 1x9x11x7 /);
   } finally {
     mend();
-    forgetPlans();
+    await forgetPlans();
   }
   equal((await runtime()).failure, undefined);
 });
@@ -167,8 +167,8 @@ Deno.test("train saves the steps before one that fails, and keeps them when the 
     const data = ["--data", `${folder}/data`, "--labeled", "1", "--method", "supervised"];
     const small = ["--size", "32", "--batch", "1", "--steps", "4", "--val-every", "0"];
     let mend = () => {};
-    const refused = beforeStep(3, () => {
-      forgetPlans();
+    const refused = beforeStep(3, async () => {
+      await forgetPlans();
       mend = breakMatmul(() => ({ grid: [70_000, 1, 1] }));
     });
     try {

@@ -37,12 +37,12 @@ export async function onAdapter<T>(
   const { device } = await runtime();
   const { profile } = device;
   Object.assign(device, { profile: { ...profile, ...changes } });
-  forgetPlans();
+  await forgetPlans();
   try {
     return await work();
   } finally {
     Object.assign(device, { profile });
-    forgetPlans();
+    await forgetPlans();
   }
 }
 

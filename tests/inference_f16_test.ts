@@ -65,7 +65,7 @@ function agree(half: Float32Array, whole: Float32Array, what: string): void {
 /** What work gives, and bytes of intermediates of the largest plan that is made for it. */
 async function measured<T>(work: () => Promise<T>): Promise<{ result: T; arena: number }> {
   const rt = await runtime();
-  forgetPlans();
+  await forgetPlans();
   let arena = 0;
   const own = rt.requireRoom;
   rt.requireRoom = (plan, kept) => {

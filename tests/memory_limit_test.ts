@@ -103,14 +103,14 @@ async function slopes(): Promise<{ values: TypedArray[]; arena: number }> {
 
 Deno.test("an arena beyond the largest buffer is held by several, with the same results", async () => {
   const whole = await slopes();
-  forgetPlans();
+  await forgetPlans();
   await withMemory({ bufferBytes: 2 ** 15 }, async (rt) => {
     const { values, arena } = await slopes();
     ok(arena > 2 * 2 ** 15 && rt.arenaBytes >= arena);
     deepEqual(values, whole.values);
     deepEqual((await slopes()).values, whole.values);
   });
-  forgetPlans();
+  await forgetPlans();
 });
 
 Deno.test("a larger arena replaces the one before, and plans of that one follow", async () => {
