@@ -1,6 +1,7 @@
 /** A second device that compiles kernels for the first one, where compiling keeps one processor busy. */
 import type { PlanStep } from "./compile/bindings.ts";
 import { openDevice } from "./device.ts";
+import { variable } from "./environment.ts";
 import { Runtime } from "./runtime.ts";
 
 /** New kernels of a plan from which a second device pays. */
@@ -39,7 +40,7 @@ function compile(rt: Runtime, steps: readonly PlanStep[], standIn: GPUBuffer): v
 
 /** Whether a second device can compile for this one. */
 function shares({ device }: Runtime): boolean {
-  const cache = !/^(1|true|yes|y)$/i.test(Deno.env.get("MESA_SHADER_CACHE_DISABLE") ?? "");
+  const cache = !/^(1|true|yes|y)$/i.test(variable("MESA_SHADER_CACHE_DISABLE") ?? "");
   return /llvmpipe/i.test(device.name) && cache && navigator.hardwareConcurrency > 1;
 }
 

@@ -2,6 +2,7 @@
 import type { Kernel } from "../shaders/kernel.ts";
 import type { Ref } from "./compile/bindings.ts";
 import type { Plan, Tenancy } from "./compile/plan.ts";
+import { variable } from "./environment.ts";
 
 /**
  * How much is told. 1: a line for each plan; 2: its kernels in order, too; 3: their sources, too;
@@ -13,7 +14,7 @@ let level: DebugLevel | undefined;
 
 /** The level that the environment's `DEBUG` asks for, read once; other words than numbers mean 1. */
 export function debugLevel(): DebugLevel {
-  return level ??= levelOf(Deno.env.get("DEBUG"));
+  return level ??= levelOf(variable("DEBUG"));
 }
 
 /** The level that a value of `DEBUG` asks for. */

@@ -1,4 +1,5 @@
 /** The WebGPU device, its limits, and the adapter class that decides which kernel schedules run. */
+import { setDefault, variable } from "./environment.ts";
 import { UserError } from "./errors.ts";
 import { tunedTiles } from "./tile_cache.ts";
 
@@ -93,13 +94,9 @@ async function requestDevice(adapter: GPUAdapter, software: boolean): Promise<GP
 /** Sets what the native drivers read from the environment, before the first of them is loaded. */
 function prepareEnvironment(): void {
   // wgpu's OpenGL backend has no fixed-size subgroups, and would hide that Vulkan's driver is missing.
-  if (!Deno.env.get("DENO_WEBGPU_BACKEND")) {
-    Deno.env.set("DENO_WEBGPU_BACKEND", "vulkan,metal,dx12");
-  }
+  setDefault("DENO_WEBGPU_BACKEND", "vulkan,metal,dx12");
   // Mesa prints two lines of complaint in each process where this is unset; nothing is written there.
-  if (Deno.build.os === "linux" && !Deno.env.get("XDG_RUNTIME_DIR")) {
-    Deno.env.set("XDG_RUNTIME_DIR", Deno.env.get("TMPDIR") || "/tmp");
-  }
+  if (Deno.build.os === "linux") setDefault("XDG_RUNTIME_DIR", variable("TMPDIR") || "/tmp");
 }
 
 /** The best adapter of this machine, or `null`. Drivers are listed once a process. */
@@ -145,7 +142,7 @@ export function requireF16({ name, profile }: Device): void {
  * @throws {NoAdapterError} where WebGPU finds no adapter.
  */
 export async function openDevice(
-  schedule: string | undefined = Deno.env.get("SSS_SCHEDULE"),
+  schedule: string | undefined = variable("SSS_SCHEDULE"),
 ): Promise<Device> {
   const adapter = await findAdapter();
   if (!adapter) throw new NoAdapterError("No WebGPU adapter was found on this machine.");

@@ -1,5 +1,6 @@
 /** What computations need of GPU memory, and what there is of it. */
 import type { Device } from "./device.ts";
+import { freeBytes } from "./environment.ts";
 import { UserError } from "./errors.ts";
 
 /** Thrown before anything of a computation has run that does not fit into memory. */
@@ -66,16 +67,6 @@ export function limitsOf({ gpu, profile }: Device): MemoryLimits {
       return free === undefined ? undefined : live + free;
     },
   };
-}
-
-/** Bytes of the machine that are free; `undefined` where the process may not ask. */
-function freeBytes(): number | undefined {
-  try {
-    return Deno.systemMemoryInfo().available;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotCapable) return undefined;
-    throw error;
-  }
 }
 
 /**

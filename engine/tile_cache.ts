@@ -2,6 +2,7 @@
 import { dirname, join } from "node:path";
 import { writeFileAtomically } from "./atomic_file.ts";
 import type { TileChoices } from "./device.ts";
+import { mayRead, variable } from "./environment.ts";
 import { isUserError, quoted, UserError } from "./errors.ts";
 
 /** Names of tiles by shape class. */
@@ -19,9 +20,7 @@ const EMPTY: TileFile = { version: VERSION, adapters: {} };
 
 /** Where tuned tiles are kept: in the user's folder for caches. `undefined` where there is none. */
 export function tileCachePath(): string | undefined {
-  const [cache, local, home] = ["XDG_CACHE_HOME", "LOCALAPPDATA", "HOME"].map((name) =>
-    Deno.env.get(name)
-  );
+  const [cache, local, home] = ["XDG_CACHE_HOME", "LOCALAPPDATA", "HOME"].map(variable);
   const folder = cache || local || (home && join(home, ".cache"));
   return folder ? join(folder, "sam2-sss", "tiles.json") : undefined;
 }
@@ -38,9 +37,7 @@ function isTileFile(value: unknown): value is TileFile {
 
 /** The text of a file, or `undefined` where there is none, or none that this process may read. */
 async function textOf(path: string): Promise<string | undefined> {
-  // A program that uses the library may have been granted little: it is not asked for more.
-  const { state } = await Deno.permissions.query({ name: "read", path });
-  if (state !== "granted") return undefined;
+  if (!mayRead(path)) return undefined;
   try {
     return await Deno.readTextFile(path);
   } catch (error) {
@@ -78,7 +75,7 @@ const told = new Set<string>();
  * @throws {UserError} where `SSS_TUNING` is something else.
  */
 export async function tunedTiles(adapter: string): Promise<TileChoices | undefined> {
-  const setting = Deno.env.get("SSS_TUNING") || "on";
+  const setting = variable("SSS_TUNING") || "on";
   if (setting !== "on" && setting !== "off") {
     throw new UserError(`SSS_TUNING is ${quoted(setting)}; it may be on or off.`);
   }
