@@ -1,5 +1,5 @@
-import { deepStrictEqual, rejects } from "node:assert/strict";
-import { gpuLabelling } from "../model/sss/gpu_labelling.ts";
+import { deepStrictEqual, rejects, strictEqual as equal } from "node:assert/strict";
+import { gpuLabelling, labellingFor } from "../model/sss/gpu_labelling.ts";
 import { labelVoxelsByDfs } from "../model/sss/pcsw/labelling.ts";
 import type { Connectivity, VolumeShape } from "../model/sss/pcsw/volume.ts";
 import { slidingWindows } from "../model/sss/pcsw/windows.ts";
@@ -82,4 +82,9 @@ Deno.test("gpuLabelling() names what it needs and what there is when masks excee
       message: /needs 16\.0 GiB at once; this adapter binds at most \d+\.\d [MG]iB\.$/,
     },
   );
+});
+
+Deno.test("labellingFor() leaves labels to the host on software adapters only", () => {
+  equal(labellingFor({ software: true }), undefined);
+  equal(typeof labellingFor({ software: false }), "function");
 });

@@ -1,7 +1,7 @@
 /** What the steps of a run see: slices in the order that the seed gives, and what PCSW finds in them. */
 import { scalar } from "../engine/mod.ts";
 import { unlabelledWeight } from "../model/sss/config.ts";
-import { gpuLabelling } from "../model/sss/gpu_labelling.ts";
+import type { LabelVoxels } from "../model/sss/pcsw/labelling.ts";
 import type { SssModel } from "../model/sss/sss_model.ts";
 import { PseudoCache } from "./pseudo_cache.ts";
 import { Sampler } from "./sampler.ts";
@@ -32,9 +32,11 @@ export class StepBatches {
     private readonly teacher: SssModel,
     private readonly labelled: SlicePool,
     private readonly unlabelled: SlicePool,
+    /** Labels the windows of PCSW; the host does where it is `undefined`. */
+    readonly label: LabelVoxels | undefined,
   ) {
     const { seed, batchLabelled, batchUnlabelled, method, size, sss } = options;
-    this.pseudo = new PseudoCache(unlabelled, sss, size, gpuLabelling());
+    this.pseudo = new PseudoCache(unlabelled, sss, size, label);
     this.labelledSampler = new Sampler(labelled.images.length, batchLabelled, seed, "labelled");
     this.unlabelledSampler = method === "supervised"
       ? undefined

@@ -12,7 +12,7 @@ import {
 import type { StoredTensor } from "../engine/safetensors.ts";
 import { CONFIGS, type Sam2Config } from "../model/config.ts";
 import type { SssConfig } from "../model/sss/config.ts";
-import { gpuLabelling } from "../model/sss/gpu_labelling.ts";
+import { labellingFor } from "../model/sss/gpu_labelling.ts";
 import { SssModel } from "../model/sss/sss_model.ts";
 import type { DataSet, LabelledVolume, Volume } from "./data/dataset.ts";
 import { Random } from "./data/random.ts";
@@ -163,6 +163,7 @@ export class Trainer {
     const unlabelled = method === "supervised"
       ? { images: [], labels: [], volumes: [] }
       : await poolSlices(data.unlabelled, options.size);
+    const label = labellingFor((await runtime()).device.profile);
     const trainer = new Trainer(
       options,
       student,
@@ -171,7 +172,7 @@ export class Trainer {
       optimizer,
       accumulator,
       ema,
-      new StepBatches(options, teacher, labelled, unlabelled),
+      new StepBatches(options, teacher, labelled, unlabelled, label),
       new StepProgram({ student, teacher, config: sss, method }, weights, precision),
     );
     if (trains) await trainer.reserve();
@@ -293,7 +294,7 @@ export class Trainer {
       config: this.options.sss,
       size: this.options.size,
       draws: DRAWS,
-      label: gpuLabelling(),
+      label: this.batches.label,
       makeBanks: () => this.makeBanks(),
     };
     return segmentVolume(parts, volume, prompts);
