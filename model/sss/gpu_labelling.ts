@@ -174,8 +174,8 @@ export function gpuLabelling({ batchBytes = Infinity }: GpuLabellingOptions = {}
  * leaves it to the host. They would label every voxel of every window anew, for 7 % of the time of a
  * training step, where the host follows the pieces that it has cut out already.
  */
-export function labellingFor({ software }: Pick<AdapterProfile, "software">):
-  | LabelVoxels
-  | undefined {
+export function labellingFor(
+  { software }: Pick<AdapterProfile, "software">,
+): LabelVoxels | undefined {
   return software ? undefined : gpuLabelling();
 }
