@@ -1,6 +1,7 @@
 /** Tracking of objects through a video, with prompts on any frame at any time. */
 import { readAll } from "../../engine/mod.ts";
 import { UserError } from "../../engine/errors.ts";
+import { Turns } from "../../engine/turns.ts";
 import type { Sam2 } from "../sam2/sam2.ts";
 import { FrameReader } from "./frame_reader.ts";
 import type { FrameSource } from "./frame_source.ts";
@@ -8,7 +9,6 @@ import { type FramePrompt, FrameTracker } from "./frame_tracker.ts";
 import { ObjectState, type OutputKind } from "./object_state.ts";
 import { clicksOf, joinClicks, resizeMaskPrompt } from "./prompts.ts";
 import { Leftovers, stackRows } from "./shared_rows.ts";
-import { Turns } from "./turns.ts";
 import {
   type BinaryMask,
   type FrameMasks,

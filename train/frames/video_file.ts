@@ -1,6 +1,6 @@
 /** A video file as frames, decoded by ffmpeg. */
 import { UserError } from "../../engine/errors.ts";
-import { Turns } from "../../model/predictors/turns.ts";
+import { Turns } from "../../engine/turns.ts";
 import type { RgbImage } from "../../model/sam2/image_transform.ts";
 import { FFMPEG, type FfmpegProcess, NoFfmpegError, startFfmpeg, stopFfmpeg } from "./ffmpeg.ts";
 import { type NamedFrames, numbered } from "./named_frames.ts";
