@@ -26,8 +26,20 @@ async function isDevice(path: string): Promise<boolean> {
   return found !== undefined && !found.isFile && !found.isDirectory;
 }
 
+/** Temporary files that are being written. */
+const taken = new Set<string>();
+
+/** A name that no other write has, of the same file neither. */
+function temporaryName(path: string): string {
+  for (let i = 0;; i++) {
+    const name = `${path}.${Deno.pid}${i > 0 ? `.${i}` : ""}.tmp`;
+    if (!taken.has(name)) return name;
+  }
+}
+
 async function replace(path: string, chunks: Parameters<typeof writeChunks>[1]): Promise<void> {
-  const temporary = `${path}.${Deno.pid}.tmp`;
+  const temporary = temporaryName(path);
+  taken.add(temporary);
   try {
     // The rename may reach the disk before the data does, unless the data is there already.
     await writeChunks(temporary, chunks, (file) => file.syncData());
@@ -35,6 +47,8 @@ async function replace(path: string, chunks: Parameters<typeof writeChunks>[1]):
   } catch (error) {
     await Deno.remove(temporary).catch(() => {});
     throw error;
+  } finally {
+    taken.delete(temporary);
   }
 }
 

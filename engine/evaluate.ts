@@ -1,5 +1,5 @@
 /** Evaluation: builds the plan of what is asked for, or finds it in the cache, and runs it. */
-import { canonicalise, type Graph, isLeaf } from "./compile/graph.ts";
+import { canonicalise, type Graph, sourceOf } from "./compile/graph.ts";
 import { makePlan, type Plan } from "./compile/plan.ts";
 import { compileAhead } from "./compile_ahead.ts";
 import { debugLevel, explainPlan } from "./debug.ts";
@@ -10,6 +10,7 @@ import { guarded } from "./guard.ts";
 import type { PlanMemory } from "./memory.ts";
 import { PlanCache } from "./plan_cache.ts";
 import { heavyRules } from "./primitives.ts";
+import { requireMemoryOf, requireOwnBuffer } from "./request_memory.ts";
 import { Runtime } from "./runtime.ts";
 import { bytesOf, copyOf, isStored, lateWrites } from "./overlap.ts";
 import type { Storage, Tensor } from "./tensor.ts";
@@ -76,6 +77,8 @@ interface Prepared {
   readonly key: string;
   readonly executable: Executable;
   readonly leaves: readonly Tensor[];
+  /** Where each of them came from. */
+  readonly sources: string;
   /** How its plan was made. */
   readonly mode: string;
 }
@@ -91,6 +94,8 @@ interface Job {
   readonly late: readonly number[];
 }
 
+const sourcesOf = (leaves: readonly Tensor[]) => leaves.map(sourceOf).join("");
+
 const keyOf = ({ graph, reads, late }: Job) => `${mode()}|${reads}|${late}|${graph.fingerprint}`;
 
 function jobOf(
@@ -102,6 +107,11 @@ function jobOf(
   const graph = canonicalise([...read, ...values, ...fresh]);
   return { graph, reads: read.length, late: lateWrites(graph.leaves, write) };
 }
+
+/** Tensors that have no memory yet, once each. */
+const unkept = (keep: readonly Tensor[]) => [...new Set(keep)].filter((t) => !t.storage);
+
+const totalBytes = (tensors: readonly Tensor[]) => tensors.reduce((sum, t) => sum + bytesOf(t), 0);
 
 /** The plan of a graph that has none yet. */
 function planOf(rt: Runtime, { graph, reads, late }: Job): Plan {
@@ -118,12 +128,12 @@ function planOf(rt: Runtime, { graph, reads, late }: Job): Plan {
   return plan;
 }
 
-async function executableOf(job: Job, kept: number): Promise<Omit<Prepared, "mode">> {
-  const rt = await runtime();
+async function executableOf(rt: Runtime, job: Job, kept: number): Promise<Prepared> {
   const { leaves } = job.graph;
   const key = keyOf(job);
+  const ready = { key, leaves, sources: sourcesOf(leaves), mode: mode() };
   const found = plans.recent(key);
-  if (found) return { key, executable: found, leaves };
+  if (found) return { ...ready, executable: found };
   const plan = ahead.get(key)?.plan ?? planOf(rt, job);
   ahead.delete(key);
   rt.requireRoom(plan, kept);
@@ -132,7 +142,7 @@ async function executableOf(job: Job, kept: number): Promise<Omit<Prepared, "mod
     undo: (made) => made?.destroy(),
   });
   plans.add(key, executable);
-  return { key, executable, leaves };
+  return { ...ready, executable };
 }
 
 /**
@@ -145,14 +155,15 @@ export function reserve(request: Request): Promise<PlanMemory> {
   return turns.take(() => reserved(request));
 }
 
-async function reserved({ read = [], write = [] }: Request): Promise<PlanMemory> {
+async function reserved({ read = [], write = [], keep = [] }: Request): Promise<PlanMemory> {
   const rt = await runtime();
-  const job = jobOf(read, write);
+  const fresh = unkept(keep);
+  const job = jobOf(read, write, fresh);
   const key = keyOf(job);
   const known = plans.peek(key)?.plan ?? ahead.get(key)?.plan;
   const plan = known ?? planOf(rt, job);
   if (!known) ahead.set(key, { plan, ready: 0 });
-  rt.requireRoom(plan, 0);
+  rt.requireRoom(plan, totalBytes(fresh));
   await guarded(rt, plan, { work: () => rt.arenaOf(plan) });
   return plan.memory;
 }
@@ -177,8 +188,11 @@ async function makePipelinesAhead(rt: Runtime): Promise<void> {
 const prepared = new WeakMap<Request, Prepared>();
 
 /**
- * Starts a computation; the returned function waits for the values of `read`. A request object that is
- * submitted again runs without another look at its graph, on the values that its leaves have by then.
+ * Starts a computation; the returned function waits for the values of `read`, and gives the same arrays
+ * each time. A request object that is submitted again runs without another look at its graph, on the
+ * values that its leaves have by then.
+ *
+ * @throws {RangeError} where a leaf has no values, and where memory has been freed or is too small.
  */
 export function submit(request: Request): Promise<() => Promise<TypedArray[]>> {
   return turns.take(() => submitted(request));
@@ -189,18 +203,19 @@ async function submitted(request: Request): Promise<() => Promise<TypedArray[]>>
   if (rt.failure) throw rt.failure;
   const { read = [], write = [], keep = [] } = request;
   const known = prepared.get(request);
-  // Leaves that have been freed since are parts of another graph.
-  const same = known?.mode === mode() && known.leaves.every(isLeaf);
+  // With leaves that have been freed or kept since, it is another graph.
+  const same = known?.mode === mode() && known.sources === sourcesOf(known.leaves);
   if (same && plans.recent(known.key) === known.executable) {
+    requireMemoryOf(rt, known.leaves, write);
     return known.executable.run(known.leaves, write.map(([, s]) => s), read);
   }
-  const fresh = keep.filter((t, i) => !t.storage && keep.indexOf(t) === i);
+  for (const t of keep) if (t.resident && !t.storage) rt.makeResident(t);
+  const fresh = unkept(keep);
   if (read.length + write.length + fresh.length === 0) return () => Promise.resolve([]);
-  const found = await executableOf(
-    jobOf(read, write, fresh),
-    fresh.reduce((sum, t) => sum + bytesOf(t), 0),
-  );
-  if (keep.length === 0) prepared.set(request, { ...found, mode: mode() });
+  const job = jobOf(read, write, fresh);
+  requireMemoryOf(rt, job.graph.leaves, write);
+  const found = await executableOf(rt, job, totalBytes(fresh));
+  if (keep.length === 0) prepared.set(request, found);
   const { executable, leaves, key } = found;
   const start = () => {
     const kept = fresh.map((t): Storage => ({ buffer: rt.createBuffer(bytesOf(t)), offset: 0 }));
@@ -245,10 +260,16 @@ export async function read(t: Tensor): Promise<TypedArray> {
   return (await readAll([t]))[0];
 }
 
-/** Frees the memory of kept tensors; they are computed anew if asked for again. */
+/**
+ * Frees the memory of kept tensors; they are computed anew if asked for again.
+ *
+ * @throws {RangeError} where one of them is a part of a larger buffer, such as a parameter; then nothing
+ * is freed.
+ */
 export function dispose(tensors: readonly Tensor[]): Promise<void> {
   return turns.take(async () => {
     const rt = await runtime();
+    tensors.forEach(requireOwnBuffer);
     for (const t of tensors) {
       if (!t.storage) continue;
       rt.destroyBuffer(t.storage.buffer);

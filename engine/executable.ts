@@ -171,18 +171,20 @@ export class Executable {
     this.writeTargets(encoder, leaves, targets);
     runtime.submit(encoder);
     if (!staging) return () => Promise.resolve([]);
-    return async () => {
+    let values: Promise<TypedArray[]> | undefined;
+    const readStaging = async () => {
       // Not before the values are asked for: on CPU adapters this call waits for the work itself.
       await runtime.explained(staging.mapAsync(GPUMapMode.READ, 0, total));
       if (runtime.failure) throw runtime.failure;
       const bytes = staging.getMappedRange(0, total);
-      const values = reads.map((t, i) => {
+      const copies = reads.map((t, i) => {
         const info = DTYPES[t.dtype];
         return info.array(bytes.slice(places[i], places[i] + t.size * info.bytes));
       });
       staging.unmap();
       runtime.releaseStaging(staging);
-      return values;
+      return copies;
     };
+    return () => values ??= readStaging();
   }
 }

@@ -75,6 +75,7 @@ export class Runtime {
   /** Uniform buffers of kernels' sizes. */
   readonly sizes: SizesPool;
   private arena: readonly GPUBuffer[] = [];
+  private readonly freed = new WeakSet<GPUBuffer>();
 
   /** What may be held; lower limits make the device refuse what it could hold. */
   limits: MemoryLimits;
@@ -113,10 +114,30 @@ export class Runtime {
     return this.device.gpu.createBuffer({ size, usage });
   }
 
-  /** Frees a buffer at once. */
+  /** Frees a buffer at once; one that has been freed already stays so. */
   destroyBuffer(buffer: GPUBuffer): void {
+    if (this.freed.has(buffer)) return;
+    this.freed.add(buffer);
     this.counters.liveBytes -= buffer.size;
     buffer.destroy();
+  }
+
+  /**
+   * Checks that a buffer has not been freed: an adapter that is given one fails for good, or crashes.
+   *
+   * @throws {RangeError} where it has.
+   */
+  requireLive(buffer: GPUBuffer): void {
+    if (!this.freed.has(buffer)) return;
+    throw new RangeError(
+      "GPU memory that this needs has been freed: what held it was disposed of or destroyed.",
+    );
+  }
+
+  /** Copies host data into a buffer. @throws {RangeError} where the buffer has been freed. */
+  writeBuffer(buffer: GPUBuffer, offset: number, data: BufferSource): void {
+    this.requireLive(buffer);
+    this.device.gpu.queue.writeBuffer(buffer, offset, data);
   }
 
   /**
@@ -275,18 +296,14 @@ export class Runtime {
 
   /** Puts host values of a never-changing leaf into GPU memory. */
   makeResident(leaf: Tensor): Storage {
-    const host = leaf.host;
-    if (!host) {
-      throw new Error(`A leaf of shape [${leaf.shape}] has neither host values nor GPU memory.`);
-    }
+    const host = leaf.host!;
     const buffer = this.createBuffer(host.byteLength);
     const bytes = new Uint8Array(host.buffer as ArrayBuffer, host.byteOffset, host.byteLength);
     const whole = bytes.length & ~3;
-    const { queue } = this.device.gpu;
-    queue.writeBuffer(buffer, 0, bytes.subarray(0, whole));
+    this.writeBuffer(buffer, 0, bytes.subarray(0, whole));
     // Writes go by words: what is left of an odd number of f16 is filled up.
     if (whole < bytes.length) {
-      queue.writeBuffer(buffer, whole, Uint8Array.of(...bytes.subarray(whole), 0, 0));
+      this.writeBuffer(buffer, whole, Uint8Array.of(...bytes.subarray(whole), 0, 0));
     }
     return leaf.storage = { buffer, offset: 0 };
   }

@@ -54,6 +54,20 @@ Deno.test("loadWeights() gives back what saveWeights() wrote", () =>
     }
   }));
 
+Deno.test("openCheckpoint() gives a file that says so where it is read after it was closed", () =>
+  withFolder(async (folder) => {
+    const module = new Linear(3, 2);
+    await initialise(module, 5);
+    for (const path of [`${folder}/model.pt`, `${folder}/model.safetensors`]) {
+      await saveWeights(module, path);
+      const file = await openCheckpoint(path);
+      for (let i = 0; i < 2; i++) file[Symbol.dispose]();
+      await rejects(loadWeights(module, file), {
+        message: `${path} has been closed: nothing can be read of it.`,
+      });
+    }
+  }));
+
 const linear = (tensors: Parameters<typeof tensorsPickle>[0], values = floats(1, 2, 3, 4, 5, 6)) =>
   openCheckpoint(torchZip(tensorsPickle(tensors), { "0": values }));
 

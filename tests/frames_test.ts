@@ -148,6 +148,17 @@ fake("videoFrames() counts frames, and reads any at any time", async (folder, ff
   deepEqual(starts, ["0", "90", "0", "99", "0"]);
 });
 
+fake("videoFrames() starts no decoder after it was closed", async (folder, ffmpeg) => {
+  const path = `${folder}/video`;
+  await Deno.writeTextFile(path, JSON.stringify({ frames: 5 }));
+  const frames = await videoFrames(path, { ffmpeg });
+  const ahead = frames.read(1);
+  for (let i = 0; i < 2; i++) await frames[Symbol.asyncDispose]();
+  equal((await ahead).data[0], 1);
+  await rejects(async () => await frames.read(2), { message: /has been closed: no frame/ });
+  equal((await callsOf(folder)).length, 2);
+});
+
 fake(
   "videoFrames() says where a video ends early, and what ffmpeg cannot read",
   async (folder, ffmpeg) => {

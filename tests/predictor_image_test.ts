@@ -5,9 +5,18 @@ import {
   strictEqual as equal,
   throws,
 } from "node:assert/strict";
-import { interpolate, mul, ones, permute, read, tensor } from "../engine/mod.ts";
+import {
+  forgetPlans,
+  interpolate,
+  mul,
+  ones,
+  permute,
+  read,
+  runtime,
+  tensor,
+} from "../engine/mod.ts";
 import { resizePlane } from "../model/sam2/host_resize.ts";
-import { ImagePredictor } from "../model/sam2/image_predictor.ts";
+import { ImagePredictor, type Prediction } from "../model/sam2/image_predictor.ts";
 import { readMasks } from "../model/sam2/read_masks.ts";
 import { close, values } from "./close.ts";
 import { binding } from "./engine_modes.ts";
@@ -15,6 +24,12 @@ import { picture, SIZE, smallModel } from "./predictor_model.ts";
 
 const model = await smallModel();
 const CLICK = { points: [[6, 9]] as const, labels: [1] };
+
+/** What a promise gave. */
+function valueOf<T>(settled: PromiseSettledResult<T>): T {
+  if (settled.status === "rejected") throw settled.reason;
+  return settled.value;
+}
 
 Deno.test("ImagePredictor predicts on an image of a batch as on the image alone", async () => {
   const images = [picture(0), picture(5, 17, 31)];
@@ -36,6 +51,46 @@ Deno.test("ImagePredictor predicts on an image of a batch as on the image alone"
   }
   await rejects(batch.predict([CLICK], { image: 2 }), /no image 2: 2 are set/);
   await batch.reset();
+});
+
+Deno.test("ImagePredictor gives calls that are made at once their own images", async () => {
+  const images = [picture(0), picture(5, 17, 31)];
+  const predictor = new ImagePredictor(model, { maxHoleArea: 3 });
+  const expected: Prediction[] = [];
+  for (const image of images) {
+    await predictor.setImage(image);
+    expected.push(await predictor.predict([CLICK]));
+  }
+  await predictor.reset();
+  await forgetPlans();
+  const { counters } = await runtime();
+  const before = counters.liveBytes;
+  const [, first, , second, , after] = await Promise.allSettled([
+    predictor.setImage(images[0]),
+    predictor.predict([CLICK]),
+    predictor.setImage(images[1]),
+    predictor.predict([CLICK]),
+    predictor.reset(),
+    predictor.predict([CLICK]),
+  ]);
+  deepEqual([valueOf(first), valueOf(second)], expected);
+  throws(() => valueOf(after), /Set an image before/);
+  await Promise.all(images.map((image) => predictor.setImage(image)));
+  await predictor.reset();
+  await forgetPlans();
+  equal(counters.liveBytes, before);
+});
+
+Deno.test("ImagePredictor keeps its image when another or an embedding is refused", async () => {
+  const predictor = new ImagePredictor(model);
+  await predictor.setImage(picture(1));
+  const expected = await predictor.predict([CLICK]);
+  const embedding = await predictor.embedding();
+  const levels = embedding.levels.map(({ shape, data }) => ({ shape, data: data.subarray(1) }));
+  await rejects(predictor.setEmbedding({ ...embedding, levels }), /does not fit 255 values/);
+  await rejects(predictor.setImage({ ...picture(2), width: 5 }), /the image has/i);
+  deepEqual(await predictor.predict([CLICK]), expected);
+  await predictor.reset();
 });
 
 Deno.test("ImagePredictor predicts the same from a saved embedding", async () => {

@@ -158,3 +158,16 @@ Deno.test("AutomaticMaskGenerator refuses crop layers that leave a small image n
     message: "The image has 2 x 3 pixels, too few for crop layer 2.",
   });
 });
+
+Deno.test("AutomaticMaskGenerator gives images that are asked for at once their own masks", async () => {
+  const generator = new AutomaticMaskGenerator(model, {
+    ...ALL,
+    pointsPerSide: 2,
+    pointsPerBatch: 1,
+    outputMode: "coco_rle",
+  });
+  const images = [picture(1), picture(2)];
+  const expected = [];
+  for (const image of images) expected.push(await generator.generate(image));
+  deepEqual(await Promise.all(images.map((image) => generator.generate(image))), expected);
+});

@@ -18,7 +18,6 @@ import { keepObjectsApart } from "../model/predictors/frame_tracker.ts";
 import { resizePillow } from "../model/predictors/pillow_resize.ts";
 import { joinClicks, resizeMaskPrompt } from "../model/predictors/prompts.ts";
 import { labelRegions, replaceSmallRegions } from "../model/predictors/regions.ts";
-import { Turns } from "../model/predictors/turns.ts";
 import { resolveOptions } from "../model/predictors/video_options.ts";
 import { CONFIGS } from "../model/config.ts";
 import { values } from "./close.ts";
@@ -138,18 +137,16 @@ Deno.test("streamFrames() keeps the latest frames only, and reads no further tha
   await rejects(streamFrames([], { count: 2 }), /ends after 0/);
 });
 
-Deno.test("Turns goes on after work that fails", async () => {
-  const turns = new Turns();
-  const log: string[] = [];
-  const slow = turns.take(async () => {
-    await new Promise((done) => setTimeout(done, 5));
-    log.push("slow");
-    throw new Error("no luck");
-  });
-  const next = turns.take(() => Promise.resolve(log.push("next")));
-  await rejects(slow, /no luck/);
-  await next;
-  deepEqual(log, ["slow", "next"]);
+Deno.test("streamFrames() reads a frame once that is asked for several times at once", async () => {
+  async function* slow() {
+    for (const frame of clip(6)) {
+      await new Promise((done) => setTimeout(done, 1));
+      yield frame;
+    }
+  }
+  const source = await streamFrames(slow(), { count: 6 });
+  const found = await Promise.all([5, 5, 3].map((index) => source.read(index)));
+  deepEqual(found, [picture(5), picture(5), picture(3)]);
 });
 
 Deno.test("resolveOptions() keeps what tracking looks back to beyond the frames that can be edited", () => {

@@ -245,6 +245,23 @@ Deno.test("propagate() leaves out objects that are removed meanwhile, and ends w
   await predictor.close();
 });
 
+Deno.test("propagate() takes prompts that are added ahead of it into account next time", async () => {
+  const frames = arrayFrames(clip(4));
+  const [plain, prompted, predictor] = [0, 1, 2].map(() => new VideoPredictor(model, frames));
+  for (const each of [plain, prompted, predictor]) {
+    await each.addPointsOrBox(0, 1, click(6, 9));
+  }
+  await prompted.addPointsOrBox(2, 1, click(3, 3));
+  const found: FrameMasks[] = [];
+  for await (const masks of predictor.propagate()) {
+    found.push(masks);
+    if (masks.frame === 0) await predictor.addPointsOrBox(2, 1, click(3, 3));
+  }
+  sameMasks(found, await masksOf(plain), "this time");
+  sameMasks(await masksOf(predictor), await masksOf(prompted), "next time");
+  await Promise.all([plain, prompted, predictor].map((each) => each.close()));
+});
+
 Deno.test("VideoPredictor runs calls in order when none is awaited", async () => {
   const predictor = new VideoPredictor(model, arrayFrames(clip(3)));
   const results = await Promise.all([

@@ -113,6 +113,18 @@ Deno.test("VolumePredictor tracks slices as the video predictor tracks frames", 
   await predictor.close();
 });
 
+Deno.test("VolumePredictor ends where all objects are removed meanwhile", async () => {
+  const predictor = new VolumePredictor(model, scan());
+  await predictor.addPointsOrBox(2, 1, { box: [1, 1, 9, 9] });
+  const slices: number[] = [];
+  for await (const { frame } of predictor.propagate()) {
+    slices.push(frame);
+    if (frame === 3) await predictor.removeObject(1);
+  }
+  deepEqual(slices, [2, 3]);
+  await predictor.close();
+});
+
 Deno.test("VolumePredictor refuses what it cannot do in one sentence", async () => {
   const predictor = new VolumePredictor(model, scan());
   await rejects(predictor.segment(), /nothing to track/);

@@ -191,6 +191,23 @@ Deno.test("writeFileAtomically() keeps the old file when the disk fills up", () 
     deepEqual([...Deno.readDirSync(folder)].map((entry) => entry.name), ["kept"]);
   }));
 
+Deno.test("writeFileAtomically() leaves one complete file where several are written at once", () =>
+  withFolder(async (folder) => {
+    const path = join(folder, "same");
+    const texts = ["one", "another", "third"];
+    await Promise.all(texts.map((text) => {
+      async function* chunks() {
+        for (const letter of text) {
+          await new Promise((resolve) => setTimeout(resolve, 1));
+          yield new TextEncoder().encode(letter);
+        }
+      }
+      return writeFileAtomically(path, chunks());
+    }));
+    ok(texts.includes(await Deno.readTextFile(path)));
+    deepEqual([...Deno.readDirSync(folder)].map((entry) => entry.name), ["same"]);
+  }));
+
 Deno.test({
   name: "writeFileAtomically() reports the disk as full when the device says so",
   // /dev/full fails every write as a full disk does; other systems have no such device.

@@ -10,7 +10,7 @@ export interface ByteSource extends Disposable {
   /**
    * A copy of `length` bytes at `position`, all of which lie within the source.
    *
-   * @throws {UserError} where the file has become shorter since it was opened.
+   * @throws {UserError} where the file has been closed, or has become shorter since it was opened.
    */
   read(position: number, length: number): Uint8Array<ArrayBuffer>;
 }
@@ -44,6 +44,8 @@ export async function openFile(path: string): Promise<ByteSource> {
 }
 
 class FileSource implements ByteSource {
+  private closed = false;
+
   constructor(
     readonly name: string,
     private readonly file: Deno.FsFile,
@@ -51,6 +53,9 @@ class FileSource implements ByteSource {
   ) {}
 
   read(position: number, length: number): Uint8Array<ArrayBuffer> {
+    if (this.closed) {
+      throw new UserError(`${this.name} has been closed: nothing can be read of it.`);
+    }
     const bytes = new Uint8Array(length);
     // Without waiting in between: reads of several tensors may be under way at once.
     this.file.seekSync(position, Deno.SeekMode.Start);
@@ -63,7 +68,8 @@ class FileSource implements ByteSource {
   }
 
   [Symbol.dispose](): void {
-    this.file.close();
+    if (!this.closed) this.file.close();
+    this.closed = true;
   }
 }
 

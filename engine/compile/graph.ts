@@ -37,6 +37,10 @@ export interface Graph {
 /** True where the tensor has values: a leaf, or a result that was kept. */
 export const isLeaf = (t: Tensor): boolean => t.op === "leaf" || t.storage !== undefined;
 
+/** Where a leaf's values come from: GPU memory or the host; of other tensors nothing. */
+export const sourceOf = (t: Tensor): "g" | "h" | "" =>
+  t.storage || t.resident ? "g" : t.op === "leaf" ? "h" : "";
+
 /** Attributes as text. JSON alone would write NaN and both infinities alike. */
 function textOf(attributes: Tensor["attributes"]): string {
   return JSON.stringify(
@@ -86,10 +90,9 @@ export function canonicalise(targets: readonly Tensor[]): Graph {
     return found;
   };
   const enterLeaf = (t: Tensor) => {
-    const kind = t.storage || t.resident ? "g" : "h";
     leaves.push(t);
     const leaf = leaves.length - 1;
-    return enter(t, `leaf${leaf},${kind},${t.shape},${t.dtype}`, [], leaf);
+    return enter(t, `leaf${leaf},${sourceOf(t)},${t.shape},${t.dtype}`, [], leaf);
   };
   const nodeOf = (t: Tensor) => byTensor.get(t) ?? enterLeaf(t);
   for (const t of inOrder(targets)) {

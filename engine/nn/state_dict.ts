@@ -1,7 +1,7 @@
 /** State dicts: the values of a module by their keys. */
 import { shortened, UserError } from "../errors.ts";
-import { device, readAll } from "../mod.ts";
-import { sameShape, type Shape, show } from "../shape.ts";
+import { readAll, runtime } from "../mod.ts";
+import { numel, sameShape, type Shape, show } from "../shape.ts";
 import type { Module } from "./module.ts";
 import type { Parameter } from "./parameter.ts";
 import { seededRandom, seedOf } from "./random.ts";
@@ -125,6 +125,14 @@ export function requireFit(
   return difference;
 }
 
+/** Checks that values are as many as their shape has. @throws {RangeError} */
+export function requireData(key: string, { shape, data }: StateTensor): void {
+  if (data.length === numel(shape)) return;
+  throw new RangeError(
+    `${key} has ${data.length} values; shape ${show(shape)} has ${numel(shape)}.`,
+  );
+}
+
 /** Gives a parameter its values: in GPU memory where it is bound to some, else as a host array. */
 export async function storeValues(parameter: Parameter, data: Float32Array): Promise<void> {
   if (!parameter.storage) {
@@ -132,7 +140,7 @@ export async function storeValues(parameter: Parameter, data: Float32Array): Pro
     return;
   }
   const { buffer, offset } = parameter.storage;
-  (await device()).gpu.queue.writeBuffer(buffer, offset, data as Float32Array<ArrayBuffer>);
+  (await runtime()).writeBuffer(buffer, offset, data as Float32Array<ArrayBuffer>);
 }
 
 /**
@@ -143,6 +151,7 @@ export async function storeValues(parameter: Parameter, data: Float32Array): Pro
  * always are.
  * @returns the difference that was tolerated.
  * @throws {StateDictError} naming the keys that do not fit; then nothing has been copied.
+ * @throws {RangeError} where an entry has more or fewer values than its shape; nor then.
  */
 export async function loadStateDict(
   module: Module,
@@ -150,6 +159,7 @@ export async function loadStateDict(
   { strict = true }: { strict?: boolean } = {},
 ): Promise<StateDifference> {
   const difference = requireFit(module, tensors, strict);
+  for (const [key, entry] of tensors) requireData(key, entry);
   for (const [key, parameter] of module.namedParameters()) {
     const entry = tensors.get(key);
     if (entry) await storeValues(parameter, entry.data);

@@ -104,7 +104,6 @@ export class AdamW {
   static async create(flat: FlatParameters, options: AdamWOptions = {}): Promise<AdamW> {
     const rt = await runtime();
     if (flat.trainableCount === 0) throw new RangeError("AdamW: no parameter is trainable.");
-    const { queue } = rt.device.gpu;
     const blocks = blockTable(flat);
     const corrections = options.scaler && correctionTable(options.betas ?? BETAS);
     const buffers: Buffers = {
@@ -117,9 +116,9 @@ export class AdamW {
       clip: rt.createBuffer(12),
       ...corrections && { corrections: rt.createBuffer(corrections.byteLength) },
     };
-    if (corrections) queue.writeBuffer(buffers.corrections!, 0, corrections);
-    queue.writeBuffer(buffers.blocks, 0, blocks);
-    queue.writeBuffer(buffers.maximum, 0, Float32Array.of(options.clipNorm ?? 0));
+    if (corrections) rt.writeBuffer(buffers.corrections!, 0, corrections);
+    rt.writeBuffer(buffers.blocks, 0, blocks);
+    rt.writeBuffer(buffers.maximum, 0, Float32Array.of(options.clipNorm ?? 0));
     const pass = new RecordedPass(rt);
     const profile = await activeProfile();
     recordStep(pass, flat, buffers, profile, options);
@@ -139,14 +138,15 @@ export class AdamW {
    * @param learningRate base rate of this step.
    * @param present whether each trainable parameter has a gradient in this step (all where left out).
    * Those without keep their values and moments, and count nothing towards the norm.
+   * @throws {RangeError} after `destroy()` of the optimiser, of its scaler or of the parameters.
    */
   update(learningRate: number, present?: readonly boolean[]): void {
     const { runtime, flat, buffers, betas: [beta1, beta2] } = this;
-    const { queue } = runtime.device.gpu;
+    this.pass.requireLive();
     const stale = this.notePresence(present);
     this.taken++;
     const hyper = { learningRate, beta1, beta2, eps: this.eps, step: this.taken };
-    queue.writeBuffer(buffers.hyper, 0, adamwHyper(hyper));
+    runtime.writeBuffer(buffers.hyper, 0, adamwHyper(hyper));
     submitCommands(runtime, (encoder) => {
       for (const { start, size } of stale) {
         encoder.clearBuffer(flat.gradients, start * 4, size * 4);
@@ -212,7 +212,7 @@ export class AdamW {
 
   /** Copies the table of segments to the GPU. */
   private uploadTable(): void {
-    this.runtime.device.gpu.queue.writeBuffer(this.buffers.segments, 0, this.table);
+    this.runtime.writeBuffer(this.buffers.segments, 0, this.table);
   }
 }
 

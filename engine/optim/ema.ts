@@ -2,6 +2,7 @@
 import { lerpFactors, lowerLerp } from "../../shaders/lerp.ts";
 import { activeProfile, runtime } from "../evaluate.ts";
 import type { Module } from "../nn/module.ts";
+import type { Parameter } from "../nn/parameter.ts";
 import type { StateTensor } from "../nn/state_dict.ts";
 import type { Runtime } from "../runtime.ts";
 import { sameShape } from "../shape.ts";
@@ -15,6 +16,8 @@ export function emaDecay(iteration: number, limit = 0.996): number {
 
 /** A moving average of all values of flat parameters, buffers such as running statistics included. */
 export class Ema {
+  private readonly bound = new Set<Parameter>();
+
   private constructor(
     private readonly runtime: Runtime,
     private readonly flat: FlatParameters,
@@ -49,7 +52,7 @@ export class Ema {
 
   /** Moves the averages: `average * decay + value * (1 - decay)`. */
   update(decay: number): void {
-    this.runtime.device.gpu.queue.writeBuffer(this.factors, 0, lerpFactors(decay));
+    this.runtime.writeBuffer(this.factors, 0, lerpFactors(decay));
     submitCommands(this.runtime, (encoder) => this.pass.encode(encoder));
   }
 
@@ -60,11 +63,16 @@ export class Ema {
    */
   bind(module: Module): void {
     const segments = new Map(this.flat.segments.map((s) => [s.key, s]));
-    for (const [key, parameter] of module.namedParameters()) {
+    const named = module.namedParameters();
+    for (const [key, { shape }] of named) {
       const segment = segments.get(key);
-      if (!segment || !sameShape(segment.parameter.shape, parameter.shape)) {
+      if (!segment || !sameShape(segment.parameter.shape, shape)) {
         throw new RangeError(`Ema: "${key}" has no average.`);
       }
+    }
+    for (const [key, parameter] of named) {
+      const segment = segments.get(key)!;
+      this.bound.add(parameter);
       parameter.storage = { buffer: this.values, offset: segment.start * 4 };
       parameter.host = undefined;
     }
@@ -80,8 +88,11 @@ export class Ema {
     this.flat.write(values, this.values);
   }
 
-  /** Frees the GPU memory. */
+  /** Frees the GPU memory and unbinds the parameters that read the averages. */
   destroy(): void {
+    for (const parameter of this.bound) {
+      if (parameter.storage?.buffer === this.values) parameter.storage = undefined;
+    }
     this.pass.destroy();
     this.runtime.destroyBuffer(this.values);
     this.runtime.destroyBuffer(this.factors);

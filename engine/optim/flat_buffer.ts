@@ -4,7 +4,7 @@ import type { Runtime } from "../runtime.ts";
 /** Elements that one staging buffer holds (64 MiB). */
 const CHUNK = 16 * 2 ** 20;
 
-/** Copies values to element `start` of a buffer. */
+/** Copies values to element `start` of a buffer. @throws {RangeError} where it has been freed. */
 export function writeFloats(
   runtime: Runtime,
   buffer: GPUBuffer,
@@ -14,13 +14,13 @@ export function writeFloats(
   const { queue } = runtime.device.gpu;
   for (let at = 0; at < data.length; at += CHUNK) {
     const part = data.subarray(at, at + CHUNK) as Float32Array<ArrayBuffer>;
-    queue.writeBuffer(buffer, (start + at) * 4, part);
+    runtime.writeBuffer(buffer, (start + at) * 4, part);
     // A submission frees the queue's copy of what has been written.
     if (data.length > CHUNK) queue.submit([]);
   }
 }
 
-/** Reads `length` elements from element `start` of a buffer. */
+/** Reads `length` elements from element `start` of a buffer. @throws {RangeError} where it has been freed. */
 export async function readFloats(
   runtime: Runtime,
   buffer: GPUBuffer,
@@ -31,6 +31,7 @@ export async function readFloats(
   const { gpu } = runtime.device;
   for (let at = 0; at < length; at += CHUNK) {
     const count = Math.min(CHUNK, length - at);
+    runtime.requireLive(buffer);
     const staging = runtime.takeStaging(count * 4);
     const encoder = gpu.createCommandEncoder();
     encoder.copyBufferToBuffer(buffer, (start + at) * 4, staging, 0, count * 4);

@@ -2,9 +2,9 @@
 import { runtime } from "../evaluate.ts";
 import { Module } from "../nn/module.ts";
 import type { Parameter } from "../nn/parameter.ts";
-import { initialValues, type StateTensor } from "../nn/state_dict.ts";
+import { initialValues, requireData, type StateTensor } from "../nn/state_dict.ts";
 import type { Runtime } from "../runtime.ts";
-import { numel, sameShape, show } from "../shape.ts";
+import { sameShape, show } from "../shape.ts";
 import type { Storage, Tensor } from "../tensor.ts";
 import { readFloats, writeFloats } from "./flat_buffer.ts";
 
@@ -56,7 +56,8 @@ export class FlatParameters {
   /**
    * Allocates the flat buffer, fills it and binds every parameter to its segment.
    *
-   * @throws {RangeError} where a given value has another shape than its parameter.
+   * @throws {RangeError} where a given value has another shape than its parameter; then all parameters
+   * are bound to what they were.
    */
   static async create(
     source: Module | readonly NamedParameter[],
@@ -80,24 +81,26 @@ export class FlatParameters {
     });
     const buffer = rt.createBuffer(end * 4);
     const flat = new FlatParameters(rt, segments, trainableCount, trainableLength, buffer);
-    for (const segment of segments) flat.fill(segment, values?.get(segment.key), seed);
+    try {
+      for (const segment of segments) flat.fill(segment, values?.get(segment.key), seed);
+    } catch (error) {
+      flat.destroy();
+      throw error;
+    }
+    for (const { parameter, start } of segments) {
+      parameter.storage = { buffer, offset: start * 4 };
+      parameter.host = undefined;
+    }
     return flat;
   }
 
-  /** Writes the first values of a parameter and binds it to its segment. */
+  /** Writes the first values of a parameter. */
   private fill(segment: Segment, given: StateTensor | undefined, seed: number): void {
     const { key, parameter, start } = segment;
-    if (given && !sameShape(given.shape, parameter.shape)) {
-      this.destroy();
-      throw new RangeError(
-        `${key} has shape ${show(given.shape)}; the model needs ${show(parameter.shape)}.`,
-      );
-    }
+    if (given) requireValues(segment, given);
     const data = given?.data ?? parameter.host as Float32Array | undefined ??
       initialValues(key, parameter, seed);
     writeFloats(this.runtime, this.values, start, data);
-    parameter.storage = { buffer: this.values, offset: start * 4 };
-    parameter.host = undefined;
   }
 
   /** The parameters that an optimiser may change, with their segments' order. */
@@ -105,8 +108,13 @@ export class FlatParameters {
     return this.segments.slice(0, this.trainableCount).map((s) => s.parameter);
   }
 
-  /** The flat gradients of the trainable segments, f32; zero until written. */
+  /**
+   * The flat gradients of the trainable segments, f32; zero until written.
+   *
+   * @throws {RangeError} after {@link destroy}.
+   */
   get gradients(): GPUBuffer {
+    this.runtime.requireLive(this.values);
     return this.gradientBuffer ??= this.runtime.createBuffer(this.trainableLength * 4);
   }
 
@@ -156,17 +164,17 @@ export class FlatParameters {
   /**
    * Writes values of some keys into a buffer laid out like the segments (the values by default).
    *
-   * @throws {RangeError} for an unknown key or another number of elements.
+   * @throws {RangeError} for an unknown key or another shape; then nothing has been written.
    */
   write(tensors: ReadonlyMap<string, StateTensor>, buffer: GPUBuffer = this.values): void {
     const known = new Map(this.segments.map((s) => [s.key, s]));
-    for (const [key, { shape, data }] of tensors) {
+    for (const [key, values] of tensors) {
       const segment = known.get(key);
       if (!segment) throw new RangeError(`There is no parameter "${key}".`);
-      if (numel(shape) !== segment.size) {
-        throw new RangeError(`${key} has ${segment.size} elements, not ${numel(shape)}.`);
-      }
-      writeFloats(this.runtime, buffer, segment.start, data);
+      requireValues(segment, values);
+    }
+    for (const [key, { data }] of tensors) {
+      writeFloats(this.runtime, buffer, known.get(key)!.start, data);
     }
   }
 
@@ -179,4 +187,13 @@ export class FlatParameters {
     if (this.gradientBuffer) this.runtime.destroyBuffer(this.gradientBuffer);
     this.gradientBuffer = undefined;
   }
+}
+
+/** Checks that values are those of a segment's parameter. @throws {RangeError} */
+function requireValues({ key, parameter }: Segment, given: StateTensor): void {
+  requireData(key, given);
+  if (sameShape(given.shape, parameter.shape)) return;
+  throw new RangeError(
+    `${key} has shape ${show(given.shape)}; the model needs ${show(parameter.shape)}.`,
+  );
 }

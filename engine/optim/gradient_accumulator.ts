@@ -63,7 +63,7 @@ export class GradientAccumulator {
     const profile = await activeProfile();
     const values = rt.createBuffer(flat.trainableLength * 4);
     const factors = rt.createBuffer(8);
-    rt.device.gpu.queue.writeBuffer(factors, 0, Float32Array.of(1, 1 / count));
+    rt.writeBuffer(factors, 0, Float32Array.of(1, 1 / count));
     const pass = new RecordedPass(rt);
     for (const { start, length } of flatWindows(flat.trainableLength, profile.maxBindingBytes)) {
       const part = (buffer: GPUBuffer) => ({ buffer, offset: start * 4, bytes: length * 4 });

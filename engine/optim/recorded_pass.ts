@@ -17,6 +17,7 @@ interface Recorded {
 /** A list of dispatches. */
 export class RecordedPass {
   private readonly dispatches: Recorded[] = [];
+  private readonly buffers = new Set<GPUBuffer>();
   private readonly scratch: GPUBuffer[] = [];
 
   constructor(private readonly runtime: Runtime) {}
@@ -35,6 +36,7 @@ export class RecordedPass {
         if (!window) throw new Error(`${kernel.label}: argument ${arg} has no buffer.`);
         return window;
       });
+      for (const { buffer } of bound) this.buffers.add(buffer);
       const { pipeline, layout } = runtime.pipelineOf(kernel, bound.length);
       this.dispatches.push({
         label: kernel.label,
@@ -46,8 +48,13 @@ export class RecordedPass {
     }
   }
 
-  /** Encodes all dispatches in one compute pass. */
+  /**
+   * Encodes all dispatches in one compute pass.
+   *
+   * @throws {RangeError} where memory that they work on has been freed.
+   */
   encode(encoder: GPUCommandEncoder): void {
+    this.requireLive();
     const pass = this.runtime.beginPass(encoder, () => this.dispatches.map(({ label }) => label));
     for (const { pipeline, group, sizes, grid } of this.dispatches) {
       pass.setPipeline(pipeline);
@@ -59,10 +66,14 @@ export class RecordedPass {
     this.runtime.counters.dispatches += this.dispatches.length;
   }
 
+  /** @throws {RangeError} where memory that the dispatches work on has been freed. */
+  requireLive(): void {
+    for (const buffer of this.buffers) this.runtime.requireLive(buffer);
+  }
+
   /** Frees the scratch memory. */
   destroy(): void {
     for (const buffer of this.scratch) this.runtime.destroyBuffer(buffer);
-    this.dispatches.length = 0;
   }
 }
 

@@ -1,5 +1,6 @@
 /** Where the frames of a video come from: they are read when they are needed. */
 import { UserError } from "../../engine/errors.ts";
+import { Turns } from "../../engine/turns.ts";
 import type { RgbImage } from "../sam2/image_transform.ts";
 
 /** The frames of a video, all of one size, by number. */
@@ -80,7 +81,8 @@ export async function streamFrames(
     }
     return frame;
   };
-  return { count, height, width, read };
+  const turns = new Turns();
+  return { count, height, width, read: (index) => turns.take(() => read(index)) };
 }
 
 /** Compares a frame with the size that all frames have. @throws {UserError} where it differs. */

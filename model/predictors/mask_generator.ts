@@ -9,6 +9,7 @@ import {
   tensor,
 } from "../../engine/mod.ts";
 import { UserError } from "../../engine/errors.ts";
+import { Turns } from "../../engine/turns.ts";
 import { ImagePredictor, promptLogits } from "../sam2/image_predictor.ts";
 import type { Point } from "../sam2/image_prompts.ts";
 import type { RgbImage } from "../sam2/image_transform.ts";
@@ -73,7 +74,8 @@ export interface GenerateOptions {
 
 /**
  * Generates masks for a whole image: prompts a grid of points, on the image and on crops of it, and
- * keeps good, stable masks without duplicates.
+ * keeps good, stable masks without duplicates. Images run one after the other, also where they are not
+ * awaited.
  *
  * @example All masks of an image, largest first
  * ```ts
@@ -91,6 +93,7 @@ export interface GenerateOptions {
 export class AutomaticMaskGenerator {
   private readonly options: ResolvedMaskOptions;
   private readonly predictor: ImagePredictor;
+  private readonly turns = new Turns();
 
   /** A generator with its options. @throws {UserError} for options that exclude each other or make no sense. */
   constructor(model: Sam2Image, given: AutomaticMaskOptions = {}) {
@@ -110,7 +113,11 @@ export class AutomaticMaskGenerator {
    *
    * @throws {UserError} where the data do not fit the image's size, or crops of it would be empty.
    */
-  async generate(image: RgbImage, { onBatch }: GenerateOptions = {}): Promise<MaskRecord[]> {
+  generate(image: RgbImage, options: GenerateOptions = {}): Promise<MaskRecord[]> {
+    return this.turns.take(() => this.generated(image, options));
+  }
+
+  private async generated(image: RgbImage, { onBatch }: GenerateOptions): Promise<MaskRecord[]> {
     const { cropNLayers, cropOverlapRatio, cropNmsThresh } = this.options;
     const crops = cropBoxes(image.height, image.width, cropNLayers, cropOverlapRatio);
     const empty = crops.find(({ box: [x0, y0, x1, y1] }) => x1 <= x0 || y1 <= y0);

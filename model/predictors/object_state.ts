@@ -56,8 +56,12 @@ export class ObjectState {
   /** The output at a frame, of all kinds; a pending one of `kind` first, where given. */
   at(frame: number, kind?: OutputKind): ObjectOutput | undefined {
     const pending = (kind ? [kind] : KINDS).map((k) => this.pending[k].get(frame));
-    return pending.find((output) => output !== undefined) ??
-      this.outputs.conditioning.get(frame) ?? this.outputs.tracked.get(frame);
+    return pending.find((output) => output !== undefined) ?? this.remembered(frame);
+  }
+
+  /** The output at a frame that other frames remember. */
+  remembered(frame: number): ObjectOutput | undefined {
+    return this.outputs.conditioning.get(frame) ?? this.outputs.tracked.get(frame);
   }
 
   /** Puts a result where it belongs, in place of an earlier one. */

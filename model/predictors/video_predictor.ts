@@ -1,14 +1,14 @@
 /** Tracking of objects through a video, with prompts on any frame at any time. */
 import { readAll } from "../../engine/mod.ts";
 import { UserError } from "../../engine/errors.ts";
+import { Turns } from "../../engine/turns.ts";
 import type { Sam2 } from "../sam2/sam2.ts";
 import { FrameReader } from "./frame_reader.ts";
 import type { FrameSource } from "./frame_source.ts";
 import { type FramePrompt, FrameTracker } from "./frame_tracker.ts";
-import { ObjectState, type OutputKind } from "./object_state.ts";
+import { type ObjectOutput, ObjectState, type OutputKind } from "./object_state.ts";
 import { clicksOf, joinClicks, resizeMaskPrompt } from "./prompts.ts";
 import { Leftovers, stackRows } from "./shared_rows.ts";
-import { Turns } from "./turns.ts";
 import {
   type BinaryMask,
   type FrameMasks,
@@ -270,17 +270,17 @@ export class VideoPredictor {
 
   /** Masks of all objects in a frame, pending ones of `kind` first. */
   private async masksAt(frame: number, kind?: OutputKind): Promise<FrameMasks> {
-    return await this.masksOf(frame, [...this.objects.values()], kind);
+    const objects = [...this.objects.values()];
+    return await this.masksOf(frame, objects, objects.map((object) => object.at(frame, kind)));
   }
 
   /** Masks of some objects in a frame. */
   private async masksOf(
     frame: number,
     objects: readonly ObjectState[],
-    kind?: OutputKind,
+    outputs: readonly (ObjectOutput | undefined)[],
   ): Promise<FrameMasks> {
     const { width, height } = this.reader.source;
-    const outputs = objects.map((object) => object.at(frame, kind));
     const { logits, scores } = await this.tracker.read(outputs);
     const objectIds = objects.map(({ id }) => id);
     return { frame, objectIds, width, height, logits, objectScores: scores };
@@ -363,7 +363,9 @@ export class VideoPredictor {
     }
     for (const object of objects) object.direction.set(frame, reverse);
     if (next !== undefined) this.tracker.prepare(next);
-    const masks = await this.masksOf(frame, objects);
+    // Prompts that were added meanwhile count from the next propagation on.
+    const outputs = objects.map((object) => object.remembered(frame));
+    const masks = await this.masksOf(frame, objects, outputs);
     const { keepFrames, reach } = this.options;
     if (reach < Infinity) {
       for (const object of objects) {

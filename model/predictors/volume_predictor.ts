@@ -105,7 +105,7 @@ export class VolumePredictor {
 
   /**
    * The masks of every slice, once each: from the earliest prompted slice to the last one, then back to
-   * the first one. Leave the loop to stop.
+   * the first one. Leave the loop to stop; it ends where all objects are removed meanwhile.
    *
    * @throws {UserError} where there is no object, or one without a prompt.
    */
@@ -115,6 +115,7 @@ export class VolumePredictor {
       first ??= masks.frame;
       yield masks;
     }
+    if (this.objectIds.length === 0) return;
     for await (const masks of this.video.propagate({ start: first, reverse: true })) {
       if (masks.frame !== first) yield masks;
     }

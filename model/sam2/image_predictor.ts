@@ -18,6 +18,7 @@ import {
   tensor,
 } from "../../engine/mod.ts";
 import { UserError } from "../../engine/errors.ts";
+import { Turns } from "../../engine/turns.ts";
 import { replaceSmallRegions } from "../predictors/regions.ts";
 import { type ObjectPrompt, promptTensors, type TensorPrompts } from "./image_prompts.ts";
 import { type RgbImage, transformImage } from "./image_transform.ts";
@@ -95,7 +96,8 @@ export function promptLogits(decoded: Tensor): Tensor {
 }
 
 /**
- * Predicts masks of images: encode once, then prompt as often as wanted.
+ * Predicts masks of images: encode once, then prompt as often as wanted. Calls run one after the other,
+ * also where they are not awaited.
  *
  * @example A click, then a second one on the best mask of the first
  * ```ts
@@ -119,6 +121,7 @@ export class ImagePredictor {
   private images: readonly Size[] = [];
   private levels: readonly Tensor[] = [];
   private readonly options: Required<ImagePredictorOptions>;
+  private readonly turns = new Turns();
 
   /** A predictor without an image; the model's parameters need values first. */
   constructor(readonly model: Sam2Image, options: ImagePredictorOptions = {}) {
@@ -137,29 +140,31 @@ export class ImagePredictor {
   async setImages(images: readonly RgbImage[]): Promise<void> {
     if (images.length === 0) throw new UserError("There is no image to encode.");
     const inputs = images.map((image) => transformImage(image, this.model.config.imageSize));
-    await this.reset();
-    const levels = autocast(this.options.precision, () => {
-      const features = this.model.forwardImage(cat(inputs, 0));
-      return [...features.levels.slice(0, -1), this.model.withoutMemory(features)];
+    const sizes = images.map(({ width, height }) => ({ width, height }));
+    await this.turns.take(async () => {
+      await this.clear();
+      const levels = autocast(this.options.precision, () => {
+        const features = this.model.forwardImage(cat(inputs, 0));
+        return [...features.levels.slice(0, -1), this.model.withoutMemory(features)];
+      });
+      await this.keep(levels, sizes);
     });
-    await evaluate(levels);
-    // Fresh leaves, so that the graph of the encoder and the pixels can go.
-    this.levels = levels.map((level) => leaf(level.storage!, level.shape, level.dtype));
-    this.images = images.map(({ width, height }) => ({ width, height }));
   }
 
   /** The embedding of an image, to be kept and given to {@link setEmbedding} later. */
-  async embedding(image = 0): Promise<ImageEmbedding> {
-    const { width, height } = this.sizeOf(image);
-    const levels = this.levelsOf(image);
-    const data = await readAll(levels.map((level) => cast(level, "f32"))) as Float32Array[];
-    return { width, height, levels: levels.map(({ shape }, i) => ({ shape, data: data[i] })) };
+  embedding(image = 0): Promise<ImageEmbedding> {
+    return this.turns.take(async () => {
+      const { width, height } = this.sizeOf(image);
+      const levels = this.levelsOf(image);
+      const data = await readAll(levels.map((level) => cast(level, "f32"))) as Float32Array[];
+      return { width, height, levels: levels.map(({ shape }, i) => ({ shape, data: data[i] })) };
+    });
   }
 
   /**
    * Sets an image by its embedding, without encoding it again.
    *
-   * @throws {UserError} where it was made by a model of other sizes.
+   * @throws {UserError} where it was made by a model of other sizes; then what was set remains.
    */
   async setEmbedding({ width, height, levels }: ImageEmbedding): Promise<void> {
     const { imageSize, dModel } = this.model.config;
@@ -174,15 +179,27 @@ export class ImagePredictor {
           `${JSON.stringify(wanted)}.`,
       );
     }
-    await this.reset();
     const tensors = levels.map(({ shape, data }) => tensor(data, shape));
-    await evaluate(tensors);
-    this.levels = tensors.map((level) => leaf(level.storage!, level.shape, level.dtype));
-    this.images = [{ width, height }];
+    await this.turns.take(async () => {
+      await this.clear();
+      await this.keep(tensors, [{ width, height }]);
+    });
   }
 
   /** Frees the features of the images. */
-  async reset(): Promise<void> {
+  reset(): Promise<void> {
+    return this.turns.take(() => this.clear());
+  }
+
+  /** Computes the features of images, which stay on the GPU. */
+  private async keep(levels: readonly Tensor[], images: readonly Size[]): Promise<void> {
+    await evaluate(levels);
+    // Fresh leaves, so that the graph of the encoder and the pixels can go.
+    this.levels = levels.map((level) => leaf(level.storage!, level.shape, level.dtype));
+    this.images = images;
+  }
+
+  private async clear(): Promise<void> {
     await dispose(this.levels);
     this.levels = [];
     this.images = [];
@@ -205,9 +222,16 @@ export class ImagePredictor {
    * @param prompts one per object; all of the same kinds, with the same number of points.
    * @throws {UserError} where no image is set, or where the prompts differ in kind.
    */
-  async predict(
+  predict(
     prompts: readonly ObjectPrompt[],
-    { multimask = true, image = 0, normalized = false }: PredictOptions = {},
+    options: PredictOptions = {},
+  ): Promise<Prediction> {
+    return this.turns.take(() => this.predicted(prompts, options));
+  }
+
+  private async predicted(
+    prompts: readonly ObjectPrompt[],
+    { multimask = true, image = 0, normalized = false }: PredictOptions,
   ): Promise<Prediction> {
     const { width, height } = this.sizeOf(image);
     const extent = normalized ? { width: 1, height: 1 } : { width, height };

@@ -83,7 +83,7 @@ function checkSizes(
 /** A buffer with the given values. */
 function upload(rt: Runtime, data: Uint32Array<ArrayBuffer>): BufferWindow {
   const buffer = rt.createBuffer(data.byteLength);
-  rt.device.gpu.queue.writeBuffer(buffer, 0, data);
+  rt.writeBuffer(buffer, 0, data);
   return { buffer, offset: 0, bytes: buffer.size };
 }
 

@@ -1,6 +1,6 @@
 /** A video file as frames, decoded by ffmpeg. */
 import { UserError } from "../../engine/errors.ts";
-import { Turns } from "../../model/predictors/turns.ts";
+import { Turns } from "../../engine/turns.ts";
 import type { RgbImage } from "../../model/sam2/image_transform.ts";
 import { FFMPEG, type FfmpegProcess, NoFfmpegError, startFfmpeg, stopFfmpeg } from "./ffmpeg.ts";
 import { type NamedFrames, numbered } from "./named_frames.ts";
@@ -26,7 +26,8 @@ const NEAR = 32;
  * are needed, and only the latest stay in memory. Any frame can be read at any time, but a jump, or a
  * step back beyond the frames that are kept, decodes the file from its beginning.
  *
- * @throws {UserError} where ffmpeg is not installed, or finds no frame in the file.
+ * @throws {UserError} where ffmpeg is not installed, or finds no frame in the file; when reading, where
+ * the file ends early, and after the frames were disposed of.
  *
  * @example The size of a video
  * ```ts
@@ -125,6 +126,7 @@ class VideoFile {
   /** The latest frames. */
   private readonly kept = new Map<number, RgbImage>();
   private capacity = 1;
+  private closed = false;
   private readonly turns = new Turns();
 
   constructor(private readonly path: string, private readonly ffmpeg: string) {}
@@ -132,6 +134,8 @@ class VideoFile {
   /** Reads one frame; several calls wait for each other. */
   read(index: number): Promise<RgbImage> {
     return this.turns.take(async () => {
+      // A new decoder would be ended by nobody.
+      if (this.closed) throw new UserError(`${this.path} has been closed: no frame can be read.`);
       const known = this.kept.get(index);
       if (known) return known;
       const next = this.decoder?.next;
@@ -146,7 +150,10 @@ class VideoFile {
 
   /** Ends the decoder. */
   close(): Promise<void> {
-    return this.turns.take(() => this.stop());
+    return this.turns.take(() => {
+      this.closed = true;
+      return this.stop();
+    });
   }
 
   private async stop(): Promise<void> {

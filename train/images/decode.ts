@@ -1,7 +1,7 @@
 /** Image files as pixels: PNG and JPEG, told by their content. */
 import decodeJpegFile, { init } from "@jsquash/jpeg/decode.js";
 import { UserError } from "../../engine/errors.ts";
-import { Turns } from "../../model/predictors/turns.ts";
+import { Turns } from "../../engine/turns.ts";
 import type { BinaryMask } from "../../model/predictors/video_options.ts";
 import type { RgbImage } from "../../model/sam2/image_transform.ts";
 import { readBytes } from "../data/files.ts";
