@@ -1,5 +1,6 @@
 /** Evaluation: builds the plan of what is asked for, or finds it in the cache, and runs it. */
-import { canonicalise, type Graph, isLeaf } from "./compile/graph.ts";
+import { canonicalise, type Graph } from "./compile/graph.ts";
+import { isLeaf } from "./compile/join_movement.ts";
 import { makePlan, type Plan } from "./compile/plan.ts";
 import { compileAhead } from "./compile_ahead.ts";
 import { debugLevel, explainPlan } from "./debug.ts";
