@@ -170,6 +170,20 @@ Deno.test("BatchNorm2d normalises with the batch and hands out moved statistics 
   close(await read(norm.forward(x)), [1, 2, 3, 6], 1e-5, "evaluation");
 });
 
+Deno.test("BatchNorm2d moves its statistics with every batch of a pass", async () => {
+  const norm = new BatchNorm2d(1);
+  await initialise(norm, 0);
+  const training = new Training(randomKey(0));
+  for (const scale of [1, 10]) {
+    norm.forward(tensor([1, 2, 3, 4].map((v) => v * scale), [1, 1, 2, 2]), training);
+  }
+  const moved = [norm.running_mean, norm.running_var].map((p) => training.valueOf(p));
+  const [mean, variance] = await readAll(moved);
+  // From PyTorch.
+  close(mean, [2.725], 1e-6, "running mean");
+  close(variance, [17.6267], 1e-5, "running variance");
+});
+
 Deno.test("Training.dropout() draws anew with every use, and the same again from the same key", async () => {
   const x = tensor(new Float32Array(256).fill(1));
   const draw = (): Tensor[] => {
