@@ -119,6 +119,14 @@ Deno.test("loadStateDict() refuses other shapes even when not strict", async () 
   );
 });
 
+Deno.test("loadStateDict() refuses values that do not fill their shape", async () => {
+  const short = new Map([["weight", { shape: [3, 2], data: new Float32Array(5) }]]);
+  await rejects(
+    loadStateDict(new Linear(2, 3), short, { strict: false }),
+    /^RangeError: weight has 5 values, which do not fit \[3, 2\]\.$/,
+  );
+});
+
 Deno.test("stateDict() returns what loadStateDict() stored", async () => {
   const [from, to] = [new Leafy(), new Leafy()];
   await initialise(from, 5);

@@ -228,7 +228,24 @@ Deno.test("FlatParameters names what does not fit", async () => {
   throws(() => flat.gradientTargets([]), /0 gradients for 5/);
   const shapes: Tensor[] = KEYS.map(() => tensor([1]));
   throws(() => flat.gradientTargets(shapes), /gradient of b has shape \[1\]/);
-  throws(() => flat.write(new Map([["x", { shape: [1], data: new Float32Array(1) }]])), /"x"/);
+  const entry = (shape: readonly number[], length: number) => ({
+    shape,
+    data: new Float32Array(length).fill(9),
+  });
+  const before = await flat.stateDict();
+  const [a, c] = [entry([1], 1), entry([SIZES[2]], 200)];
+  throws(() => flat.write(new Map([["a", a], ["x", a]])), /There is no parameter "x"/);
+  throws(() => flat.write(new Map([["a", a], ["c", c]])), /c has 65 elements, not 200/);
+  deepEqual(await flat.stateDict(), before);
+  const long = new Map([["c", c]]);
+  await rejects(FlatParameters.create(new Mixed(), { values: long }), /c has 65 elements, not 200/);
+  const adam = await AdamW.create(flat);
+  const first = new Map([["frozen", entry([7], 7)]]);
+  throws(
+    () => adam.load({ step: 1, first, second: new Map() }),
+    /There is no trained parameter "frozen"/,
+  );
+  adam.destroy();
   flat.destroy();
 });
 

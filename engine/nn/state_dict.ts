@@ -1,7 +1,7 @@
 /** State dicts: the values of a module by their keys. */
 import { shortened, UserError } from "../errors.ts";
 import { device, readAll } from "../mod.ts";
-import { sameShape, type Shape, show } from "../shape.ts";
+import { numel, sameShape, type Shape, show } from "../shape.ts";
 import type { Module } from "./module.ts";
 import type { Parameter } from "./parameter.ts";
 import { seededRandom, seedOf } from "./random.ts";
@@ -143,6 +143,7 @@ export async function storeValues(parameter: Parameter, data: Float32Array): Pro
  * always are.
  * @returns the difference that was tolerated.
  * @throws {StateDictError} naming the keys that do not fit; then nothing has been copied.
+ * @throws {RangeError} where an entry has not as many values as its shape says; likewise.
  */
 export async function loadStateDict(
   module: Module,
@@ -150,6 +151,10 @@ export async function loadStateDict(
   { strict = true }: { strict?: boolean } = {},
 ): Promise<StateDifference> {
   const difference = requireFit(module, tensors, strict);
+  for (const [key, { shape, data }] of tensors) {
+    if (data.length === numel(shape)) continue;
+    throw new RangeError(`${key} has ${data.length} values, which do not fit ${show(shape)}.`);
+  }
   for (const [key, parameter] of module.namedParameters()) {
     const entry = tensors.get(key);
     if (entry) await storeValues(parameter, entry.data);

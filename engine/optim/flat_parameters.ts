@@ -56,7 +56,8 @@ export class FlatParameters {
   /**
    * Allocates the flat buffer, fills it and binds every parameter to its segment.
    *
-   * @throws {RangeError} where a given value has another shape than its parameter.
+   * @throws {RangeError} where a given value has another shape than its parameter, or not as many
+   * elements.
    */
   static async create(
     source: Module | readonly NamedParameter[],
@@ -95,6 +96,10 @@ export class FlatParameters {
     }
     const data = given?.data ?? parameter.host as Float32Array | undefined ??
       initialValues(key, parameter, seed);
+    if (data.length !== segment.size) {
+      this.destroy();
+      throw new RangeError(`${key} has ${segment.size} elements, not ${data.length}.`);
+    }
     writeFloats(this.runtime, this.values, start, data);
     parameter.storage = { buffer: this.values, offset: start * 4 };
     parameter.host = undefined;
@@ -156,18 +161,24 @@ export class FlatParameters {
   /**
    * Writes values of some keys into a buffer laid out like the segments (the values by default).
    *
-   * @throws {RangeError} for an unknown key or another number of elements.
+   * @throws {RangeError} for a key that the buffer has no place for, or another number of elements;
+   * then nothing has been written.
    */
   write(tensors: ReadonlyMap<string, StateTensor>, buffer: GPUBuffer = this.values): void {
-    const known = new Map(this.segments.map((s) => [s.key, s]));
-    for (const [key, { shape, data }] of tensors) {
+    const ends = (s: Segment) => (s.start + s.size) * 4;
+    const known = new Map(
+      this.segments.filter((s) => ends(s) <= buffer.size).map((s) => [s.key, s]),
+    );
+    const kind = buffer.size < this.values.size ? "trained parameter" : "parameter";
+    const writes = [...tensors].map(([key, { shape, data }]) => {
       const segment = known.get(key);
-      if (!segment) throw new RangeError(`There is no parameter "${key}".`);
-      if (numel(shape) !== segment.size) {
-        throw new RangeError(`${key} has ${segment.size} elements, not ${numel(shape)}.`);
-      }
-      writeFloats(this.runtime, buffer, segment.start, data);
-    }
+      if (!segment) throw new RangeError(`There is no ${kind} "${key}".`);
+      const { size, start } = segment;
+      const wrong = [numel(shape), data.length].find((elements) => elements !== size);
+      if (wrong !== undefined) throw new RangeError(`${key} has ${size} elements, not ${wrong}.`);
+      return { start, data };
+    });
+    for (const { start, data } of writes) writeFloats(this.runtime, buffer, start, data);
   }
 
   /** Frees the GPU memory and unbinds the parameters. */
