@@ -249,6 +249,15 @@ Deno.test("FlatParameters names what does not fit", async () => {
   flat.destroy();
 });
 
+Deno.test("FlatParameters.create() refuses one parameter under two keys", async () => {
+  const weight = new Parameter([2], uniform(1));
+  await rejects(
+    FlatParameters.create([["a", weight], ["b", weight]]),
+    /^RangeError: FlatParameters: "a" and "b" are one parameter; tied weights are not supported\.$/,
+  );
+  equal(weight.storage, undefined);
+});
+
 Deno.test("Ema.update() moves towards the values, and another module can read it", async () => {
   const [student, teacher] = [new Mixed(), new Mixed()];
   const flat = await FlatParameters.create(student);

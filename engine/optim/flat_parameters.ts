@@ -57,7 +57,7 @@ export class FlatParameters {
    * Allocates the flat buffer, fills it and binds every parameter to its segment.
    *
    * @throws {RangeError} where a given value has another shape than its parameter, or not as many
-   * elements.
+   * elements, and where one parameter comes under two keys (tied weights).
    */
   static async create(
     source: Module | readonly NamedParameter[],
@@ -65,6 +65,7 @@ export class FlatParameters {
   ): Promise<FlatParameters> {
     const rt = await runtime();
     const named = source instanceof Module ? source.namedParameters() : source;
+    requireDistinct(named);
     const order = [
       ...named.filter(([, p]) => p.trainable),
       ...named.filter(([, p]) => !p.trainable),
@@ -189,5 +190,19 @@ export class FlatParameters {
     this.runtime.destroyBuffer(this.values);
     if (this.gradientBuffer) this.runtime.destroyBuffer(this.gradientBuffer);
     this.gradientBuffer = undefined;
+  }
+}
+
+/** Each parameter has one place, and counts once towards the norm of the gradients. @throws {RangeError} */
+function requireDistinct(named: readonly NamedParameter[]): void {
+  const keys = new Map<Parameter, string>();
+  for (const [key, parameter] of named) {
+    const first = keys.get(parameter);
+    if (first !== undefined) {
+      throw new RangeError(
+        `FlatParameters: "${first}" and "${key}" are one parameter; tied weights are not supported.`,
+      );
+    }
+    keys.set(parameter, key);
   }
 }
