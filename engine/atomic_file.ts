@@ -2,8 +2,9 @@
 import { UserError } from "./errors.ts";
 
 /**
- * Writes `chunks` to `path` so that a reader, or a process that is killed, never sees half a file. A
- * device or a pipe, such as /dev/null, is written to as it is.
+ * Writes `chunks` to `path` so that a reader, or a process that is killed, never sees half a file. Of
+ * several writes at the same time, the file of the one that ends last stays. A device or a pipe, such
+ * as /dev/null, is written to as it is.
  *
  * @throws {UserError} where the disk is full or the folder is missing or not writable; what was at
  * `path` before is then still there, and nothing else is left behind.
@@ -26,20 +27,11 @@ async function isDevice(path: string): Promise<boolean> {
   return found !== undefined && !found.isFile && !found.isDirectory;
 }
 
-/** Temporary files that are being written. */
-const taken = new Set<string>();
-
-/** A name that no other write has, of the same file neither. */
-function temporaryName(path: string): string {
-  for (let i = 0;; i++) {
-    const name = `${path}.${Deno.pid}${i > 0 ? `.${i}` : ""}.tmp`;
-    if (!taken.has(name)) return name;
-  }
-}
+/** Files begun by this process: writes to one path at the same time need names of their own. */
+let begun = 0;
 
 async function replace(path: string, chunks: Parameters<typeof writeChunks>[1]): Promise<void> {
-  const temporary = temporaryName(path);
-  taken.add(temporary);
+  const temporary = `${path}.${Deno.pid}.${begun++}.tmp`;
   try {
     // The rename may reach the disk before the data does, unless the data is there already.
     await writeChunks(temporary, chunks, (file) => file.syncData());
@@ -47,8 +39,6 @@ async function replace(path: string, chunks: Parameters<typeof writeChunks>[1]):
   } catch (error) {
     await Deno.remove(temporary).catch(() => {});
     throw error;
-  } finally {
-    taken.delete(temporary);
   }
 }
 

@@ -29,6 +29,8 @@ function below(root: Tensor): Tensor[] {
  * @param wanted leaves or intermediate tensors.
  * @returns one tensor per wanted one, of its type, or `undefined` where the loss does not depend on it.
  * @throws {RangeError} where the loss is not a scalar.
+ * @throws {Error} where a second derivative is not supported: of ops that say so, and with regard to
+ * tensors that were made inside a checkpointed part.
  */
 export function gradients(loss: Tensor, wanted: readonly Tensor[]): (Tensor | undefined)[] {
   if (loss.size !== 1) {
@@ -39,6 +41,12 @@ export function gradients(loss: Tensor, wanted: readonly Tensor[]): (Tensor | un
 
 function backward(loss: Tensor, wanted: readonly Tensor[]): (Tensor | undefined)[] {
   const order = below(loss);
+  // Gradients depend on the values that were computed anew for them, not on the wanted tensors.
+  if (wanted.some((t) => t.segment && t.op !== "leaf") && order.some((t) => t.replay > 0)) {
+    throw new Error(
+      "gradients: second derivatives with regard to a tensor made inside checkpoint() are not supported.",
+    );
+  }
   const targets = new Set(wanted);
   const active = new Set<Tensor>();
   for (const t of order) {

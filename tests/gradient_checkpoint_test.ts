@@ -8,12 +8,15 @@ import {
   matmul,
   mean,
   mul,
+  pow,
   randomKey,
   readAll,
   reserve,
   reshape,
   scaledDotProductAttention,
   square,
+  sum,
+  tanh,
   type Tensor,
   tensor,
 } from "../engine/mod.ts";
@@ -96,4 +99,21 @@ Deno.test("checkpoint() leaves a graph without gradients as it is, and ends wher
     }), /no/);
   equal(gelu(x).segment, undefined);
   equal((await readAll([y]))[0].length, ROWS * WIDTH);
+});
+
+Deno.test("gradients() of gradients go through checkpoint(), but not to what is made inside", async () => {
+  const [x, w] = [values("x", 3, 4), values("w", 4, 4)];
+  const layer = (t: Tensor) => tanh(matmul(tanh(matmul(t, w)), w));
+  const slope = (y: Tensor, wanted: Tensor) => gradients(sum(pow(y, 3)), [wanted])[0]!;
+  const second = async (wrap: Wrap) => {
+    const found = gradients(sum(square(slope(wrap(layer, x), w))), [x, w]);
+    return (await readAll(found.map((g) => g!))).flatMap((g) => [...g]);
+  };
+  const [kept, anew] = [await second(plain), await second(checkpoint)];
+  kept.forEach((value, i) => ok(Math.abs(anew[i] - value) < 1e-5 * (1 + Math.abs(value))));
+  const y = checkpoint(layer, x);
+  throws(
+    () => gradients(sum(square(slope(mul(y, x), x))), [y]),
+    /^Error: gradients: second derivatives with regard to a tensor made inside checkpoint\(\) are/,
+  );
 });

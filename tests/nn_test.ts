@@ -119,6 +119,14 @@ Deno.test("loadStateDict() refuses other shapes even when not strict", async () 
   );
 });
 
+Deno.test("loadStateDict() refuses values that do not fill their shape", async () => {
+  const short = new Map([["weight", { shape: [3, 2], data: new Float32Array(5) }]]);
+  await rejects(
+    loadStateDict(new Linear(2, 3), short, { strict: false }),
+    /^RangeError: weight has 5 values; shape \[3, 2\] has 6\.$/,
+  );
+});
+
 Deno.test("stateDict() returns what loadStateDict() stored", async () => {
   const [from, to] = [new Leafy(), new Leafy()];
   await initialise(from, 5);
@@ -168,6 +176,20 @@ Deno.test("BatchNorm2d normalises with the batch and hands out moved statistics 
   close(variance, [0.9 + 0.1 * 14 / 3], 1e-6, "running variance");
   // The running statistics are still 0 and 1; the epsilon inside the root is 1e-5.
   close(await read(norm.forward(x)), [1, 2, 3, 6], 1e-5, "evaluation");
+});
+
+Deno.test("BatchNorm2d moves its statistics with every batch of a pass", async () => {
+  const norm = new BatchNorm2d(1);
+  await initialise(norm, 0);
+  const training = new Training(randomKey(0));
+  for (const scale of [1, 10]) {
+    norm.forward(tensor([1, 2, 3, 4].map((v) => v * scale), [1, 1, 2, 2]), training);
+  }
+  const moved = [norm.running_mean, norm.running_var].map((p) => training.valueOf(p));
+  const [mean, variance] = await readAll(moved);
+  // From PyTorch.
+  close(mean, [2.725], 1e-6, "running mean");
+  close(variance, [17.6267], 1e-5, "running variance");
 });
 
 Deno.test("Training.dropout() draws anew with every use, and the same again from the same key", async () => {

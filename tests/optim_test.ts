@@ -228,8 +228,37 @@ Deno.test("FlatParameters names what does not fit", async () => {
   throws(() => flat.gradientTargets([]), /0 gradients for 5/);
   const shapes: Tensor[] = KEYS.map(() => tensor([1]));
   throws(() => flat.gradientTargets(shapes), /gradient of b has shape \[1\]/);
-  throws(() => flat.write(new Map([["x", { shape: [1], data: new Float32Array(1) }]])), /"x"/);
+  const entry = (shape: readonly number[], length: number) => ({
+    shape,
+    data: new Float32Array(length).fill(9),
+  });
+  const before = await flat.stateDict();
+  const [a, c] = [entry([1], 1), entry([SIZES[2]], 200)];
+  throws(() => flat.write(new Map([["a", a], ["x", a]])), /There is no parameter "x"/);
+  throws(() => flat.write(new Map([["a", a], ["c", c]])), /c has 200 values; shape \[65\] has 65/);
+  deepEqual(await flat.stateDict(), before);
+  const long = new Map([["c", c]]);
+  await rejects(
+    FlatParameters.create(new Mixed(), { values: long }),
+    /c has 200 values; shape \[65\] has 65/,
+  );
+  const adam = await AdamW.create(flat);
+  const first = new Map([["frozen", entry([7], 7)]]);
+  throws(
+    () => adam.load({ step: 1, first, second: new Map() }),
+    /There is no trained parameter "frozen"/,
+  );
+  adam.destroy();
   flat.destroy();
+});
+
+Deno.test("FlatParameters.create() refuses one parameter under two keys", async () => {
+  const weight = new Parameter([2], uniform(1));
+  await rejects(
+    FlatParameters.create([["a", weight], ["b", weight]]),
+    /^RangeError: FlatParameters: "a" and "b" are one parameter; tied weights are not supported\.$/,
+  );
+  equal(weight.storage, undefined);
 });
 
 Deno.test("Ema.update() moves towards the values, and another module can read it", async () => {

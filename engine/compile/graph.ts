@@ -3,6 +3,7 @@ import type { Primitive } from "../attributes.ts";
 import type { DType } from "../dtype.ts";
 import { type Shape, show } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
+import { isLeaf, joinMovement } from "./join_movement.ts";
 
 /** A node of the canonical graph. Inputs have smaller indices. */
 export interface GraphNode {
@@ -34,9 +35,6 @@ export interface Graph {
   readonly fingerprint: string;
 }
 
-/** True where the tensor has values: a leaf, or a result that was kept. */
-export const isLeaf = (t: Tensor): boolean => t.op === "leaf" || t.storage !== undefined;
-
 /** Where a leaf's values come from: GPU memory or the host; of other tensors nothing. */
 export const sourceOf = (t: Tensor): "g" | "h" | "" =>
   t.storage || t.resident ? "g" : t.op === "leaf" ? "h" : "";
@@ -60,6 +58,20 @@ function inOrder(targets: readonly Tensor[]): Tensor[] {
     if (!isLeaf(t)) pending.push(...t.inputs);
   }
   return [...seen].sort((a, b) => a.id - b.id);
+}
+
+/** Those of `order` that the targets still need where some stand for others. */
+function needed(
+  order: readonly Tensor[],
+  targets: readonly Tensor[],
+  as: (t: Tensor) => Tensor,
+): Set<Tensor> {
+  const found = new Set(targets.map(as));
+  for (let i = order.length - 1; i >= 0; i--) {
+    const t = as(order[i]);
+    if (found.has(t) && !isLeaf(t)) { for (const x of t.inputs) found.add(as(x)); }
+  }
+  return found;
 }
 
 /**
@@ -94,9 +106,16 @@ export function canonicalise(targets: readonly Tensor[]): Graph {
     const leaf = leaves.length - 1;
     return enter(t, `leaf${leaf},${sourceOf(t)},${t.shape},${t.dtype}`, [], leaf);
   };
-  const nodeOf = (t: Tensor) => byTensor.get(t) ?? enterLeaf(t);
-  for (const t of inOrder(targets)) {
-    if (isLeaf(t)) continue;
+  const order = inOrder(targets);
+  const joined = joinMovement(order);
+  const as = (t: Tensor) => joined.get(t) ?? t;
+  const used = needed(order, targets, as);
+  const nodeOf = (x: Tensor) => {
+    const t = as(x);
+    return byTensor.get(t) ?? enterLeaf(t);
+  };
+  for (const t of order.map(as)) {
+    if (isLeaf(t) || !used.has(t) || byTensor.has(t)) continue;
     const inputs = t.inputs.map(nodeOf);
     const from = inputs.map((n) => n.index);
     const kind = `${t.op}${textOf(t.attributes)}`;

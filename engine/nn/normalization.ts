@@ -66,14 +66,15 @@ export class BatchNorm2d extends Module {
 
   /**
    * Normalises with the running statistics, or, given a {@link Training}, with those of the batch;
-   * then the moved running statistics are handed to `training.update`.
+   * then the moved running statistics are handed to `training.update`. They move with every call.
    */
   forward(x: Tensor, training?: Training): Tensor {
+    const runningOf = (buffer: Parameter) => training?.valueOf(buffer) ?? buffer;
     const { out, running } = batchNorm2d(
       x,
       this.weight,
       this.bias,
-      { mean: this.running_mean, variance: this.running_var },
+      { mean: runningOf(this.running_mean), variance: runningOf(this.running_var) },
       { training: training !== undefined, momentum: this.momentum, eps: this.eps },
     );
     training?.update(this.running_mean, running.mean);

@@ -27,6 +27,11 @@ export class Training {
     return rate === 0 ? x : dropout(x, rate, this.nextKey());
   }
 
+  /** The value of a buffer so far: the one that is recorded last, else the one from before the pass. */
+  valueOf(buffer: Parameter): Tensor {
+    return this.updates.get(buffer) ?? buffer;
+  }
+
   /** Records the new value of a buffer. */
   update(buffer: Parameter, value: Tensor): void {
     this.updates.set(buffer, value);

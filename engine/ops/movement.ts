@@ -1,5 +1,4 @@
 /** Ops that move elements without computing. They fuse into the kernels that read them. */
-import type { Attributes } from "../attributes.ts";
 import { promoted } from "../autocast.ts";
 import { isFloat } from "../dtype.ts";
 import type { Gradient } from "../rule.ts";
@@ -22,10 +21,7 @@ export function reshape(x: Tensor, shape: Shape): Tensor {
   if (numel(target) !== x.size || target.some((size) => !Number.isInteger(size) || size < 0)) {
     throw new RangeError(`reshape: ${show(x.shape)} does not fit ${show(shape)}.`);
   }
-  if (sameShape(target, x.shape)) return x;
-  const source = x.op === "reshape" ? x.inputs[0] : x;
-  if (sameShape(target, source.shape)) return source;
-  return node("reshape", {}, [source], target);
+  return sameShape(target, x.shape) ? x : node("reshape", {}, [x], target);
 }
 
 /** Reorders dimensions: output dimension i is input dimension `dims[i]`. */
@@ -33,10 +29,6 @@ export function permute(x: Tensor, dims: readonly number[]): Tensor {
   const order = dims.map((d) => dimension(d, x.rank, "permute"));
   if (order.length !== x.rank || new Set(order).size !== x.rank) {
     throw new RangeError(`permute: [${dims}] does not reorder the dimensions of ${show(x.shape)}.`);
-  }
-  if (x.op === "permute") {
-    const { dims: before } = x.attributes as Attributes["permute"];
-    return permute(x.inputs[0], order.map((d) => before[d]));
   }
   const longer = order.filter((d) => x.shape[d] !== 1);
   // Where only dimensions of size 1 move, the elements stay where they are.

@@ -56,8 +56,8 @@ export class FlatParameters {
   /**
    * Allocates the flat buffer, fills it and binds every parameter to its segment.
    *
-   * @throws {RangeError} where a given value has another shape than its parameter; then all parameters
-   * are bound to what they were.
+   * @throws {RangeError} where a given value has another shape than its parameter, and where one
+   * parameter comes under two keys (tied weights); then all parameters are bound to what they were.
    */
   static async create(
     source: Module | readonly NamedParameter[],
@@ -65,6 +65,7 @@ export class FlatParameters {
   ): Promise<FlatParameters> {
     const rt = await runtime();
     const named = source instanceof Module ? source.namedParameters() : source;
+    requireDistinct(named);
     const order = [
       ...named.filter(([, p]) => p.trainable),
       ...named.filter(([, p]) => !p.trainable),
@@ -100,6 +101,9 @@ export class FlatParameters {
     if (given) requireValues(segment, given);
     const data = given?.data ?? parameter.host as Float32Array | undefined ??
       initialValues(key, parameter, seed);
+    if (data.length !== segment.size) {
+      throw new RangeError(`${key} has ${segment.size} elements, not ${data.length}.`);
+    }
     writeFloats(this.runtime, this.values, start, data);
   }
 
@@ -164,13 +168,18 @@ export class FlatParameters {
   /**
    * Writes values of some keys into a buffer laid out like the segments (the values by default).
    *
-   * @throws {RangeError} for an unknown key or another shape; then nothing has been written.
+   * @throws {RangeError} for a key that the buffer has no place for, or another shape; then nothing has
+   * been written.
    */
   write(tensors: ReadonlyMap<string, StateTensor>, buffer: GPUBuffer = this.values): void {
-    const known = new Map(this.segments.map((s) => [s.key, s]));
+    const ends = (s: Segment) => (s.start + s.size) * 4;
+    const known = new Map(
+      this.segments.filter((s) => ends(s) <= buffer.size).map((s) => [s.key, s]),
+    );
+    const kind = buffer.size < this.values.size ? "trained parameter" : "parameter";
     for (const [key, values] of tensors) {
       const segment = known.get(key);
-      if (!segment) throw new RangeError(`There is no parameter "${key}".`);
+      if (!segment) throw new RangeError(`There is no ${kind} "${key}".`);
       requireValues(segment, values);
     }
     for (const [key, { data }] of tensors) {
@@ -196,4 +205,18 @@ function requireValues({ key, parameter }: Segment, given: StateTensor): void {
   throw new RangeError(
     `${key} has shape ${show(given.shape)}; the model needs ${show(parameter.shape)}.`,
   );
+}
+
+/** Each parameter has one place, and counts once towards the norm of the gradients. @throws {RangeError} */
+function requireDistinct(named: readonly NamedParameter[]): void {
+  const keys = new Map<Parameter, string>();
+  for (const [key, parameter] of named) {
+    const first = keys.get(parameter);
+    if (first !== undefined) {
+      throw new RangeError(
+        `FlatParameters: "${first}" and "${key}" are one parameter; tied weights are not supported.`,
+      );
+    }
+    keys.set(parameter, key);
+  }
 }
