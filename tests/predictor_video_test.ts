@@ -6,6 +6,7 @@ import {
   throws,
 } from "node:assert/strict";
 import { runtime } from "../engine/mod.ts";
+import { FlatParameters } from "../engine/optim/mod.ts";
 import { arrayFrames, type FrameSource } from "../model/predictors/frame_source.ts";
 import type {
   FrameMasks,
@@ -14,7 +15,7 @@ import type {
 } from "../model/predictors/video_options.ts";
 import { inBatches, largestBytes } from "../model/predictors/object_batches.ts";
 import { VideoPredictor } from "../model/predictors/video_predictor.ts";
-import type { Sam2 } from "../model/sam2/sam2.ts";
+import { Sam2 } from "../model/sam2/sam2.ts";
 import { close } from "./close.ts";
 import { liveHeapBytes } from "./collect_garbage.ts";
 import { binding } from "./engine_modes.ts";
@@ -193,6 +194,22 @@ Deno.test("VideoPredictor frees all of its GPU memory when it is closed", async 
   const before = counters.liveBytes;
   await run();
   equal(counters.liveBytes, before);
+});
+
+Deno.test("models and their predictors leave no GPU memory behind, one after the other", async () => {
+  const { counters } = await runtime();
+  const live: number[] = [];
+  for (let i = 0; i < 3; i++) {
+    const own = new Sam2(model.config);
+    const weights = await FlatParameters.create(own);
+    const predictor = new VideoPredictor(own, arrayFrames(clip(3)));
+    await predictor.addPointsOrBox(0, 1, click(6, 9));
+    await masksOf(predictor);
+    await predictor.close();
+    weights.destroy();
+    live.push(counters.liveBytes);
+  }
+  deepEqual(live.slice(1), [live[0], live[0]]);
 });
 
 Deno.test("VideoPredictor reads a frame again only where its features are gone", async () => {

@@ -98,6 +98,9 @@ export interface MemoryAttentionOptions {
   readonly trace?: Trace | undefined;
 }
 
+/** Rotation angles by width of attention, grid and base: they stay on the GPU. */
+const rotaryTables = new Map<string, RotaryTables>();
+
 /** A stack of self-attention and attention to the memory bank, with rotary positions. */
 export class MemoryAttention extends Module {
   /** The layers, first to last. */
@@ -106,7 +109,6 @@ export class MemoryAttention extends Module {
   readonly norm: LayerNorm;
   /** Whether gradients compute the values inside layers anew, which are then not kept for them. */
   checkpointing = false;
-  private readonly tables = new Map<string, RotaryTables>();
 
   /** Layers for features of `dim` channels and memories of `memDim`. */
   constructor(
@@ -154,16 +156,14 @@ export class MemoryAttention extends Module {
   }
 
   /**
-   * Rotation angles of a grid. Made once per grid: they are large, and the same for all layers and
-   * frames.
+   * Rotation angles of a grid. Made once per grid: they are large, and the same for all layers, frames
+   * and models.
    */
   rotaryTables(height: number, width: number): RotaryTables {
-    const key = `${height}x${width}`;
-    let found = this.tables.get(key);
-    if (!found) {
-      found = axialRotary(this.dim, width, height, this.config.ropeTheta);
-      this.tables.set(key, found);
-    }
+    const { ropeTheta } = this.config;
+    const key = `${this.dim}: ${height}x${width}, ${ropeTheta}`;
+    let found = rotaryTables.get(key);
+    if (!found) rotaryTables.set(key, found = axialRotary(this.dim, width, height, ropeTheta));
     return found;
   }
 }
