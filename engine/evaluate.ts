@@ -217,16 +217,18 @@ async function submitted(request: Request): Promise<() => Promise<TypedArray[]>>
   const found = await executableOf(rt, job, totalBytes(fresh));
   if (keep.length === 0) prepared.set(request, found);
   const { executable, leaves, key } = found;
+  const kept: Storage[] = [];
   const start = () => {
-    const kept = fresh.map((t): Storage => ({ buffer: rt.createBuffer(bytesOf(t)), offset: 0 }));
-    const finish = executable.run(leaves, [...write.map(([, s]) => s), ...kept], read);
-    return { kept, finish };
+    for (const t of fresh) kept.push({ buffer: rt.createBuffer(bytesOf(t)), offset: 0 });
+    return executable.run(leaves, [...write.map(([, s]) => s), ...kept], read);
   };
-  const { kept, finish } = executable.proven ? start() : await guarded(rt, executable.plan, {
+  // Memory for results may be refused however often the plan has run.
+  const certain = executable.proven && fresh.length === 0;
+  const finish = certain ? start() : await guarded(rt, executable.plan, {
     work: start,
     refused: () => executable.refused(),
-    undo: (started) => {
-      for (const { buffer } of started?.kept ?? []) rt.destroyBuffer(buffer);
+    undo: () => {
+      for (const { buffer } of kept) rt.destroyBuffer(buffer);
       plans.delete(key);
     },
   });

@@ -1,4 +1,5 @@
 import {
+  dispose,
   evaluate,
   forgetPlans,
   matmul,
@@ -121,6 +122,20 @@ Deno.test("submit() names the largest value and its size when the adapter has no
       return true;
     });
   }));
+
+Deno.test("evaluate() may run out of memory for results on a plan that has run before", async () => {
+  const results = () => [mul(product(6), 3)];
+  const first = results();
+  await evaluate(first);
+  const { counters } = await runtime();
+  const before = counters.liveBytes;
+  await withoutMemory(() => rejects(evaluate(results()), MemoryError));
+  ok(counters.liveBytes <= before);
+  const again = results();
+  await evaluate(again);
+  deepEqual(await read(again[0]), await read(first[0]));
+  await dispose([...first, ...again]);
+});
 
 /** A real trainer that something happens to before a step. */
 const beforeStep = (at: number, happens: () => unknown): CreateTrainer => async (options, data) => {

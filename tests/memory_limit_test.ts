@@ -1,6 +1,8 @@
 import {
+  add,
   evaluate,
   forgetPlans,
+  full,
   gradients,
   matmul,
   mean,
@@ -90,6 +92,17 @@ Deno.test("evaluate() refuses a plan beyond the memory that is left", () =>
     );
     deepEqual(rt.counters, before);
     equal((await read(product(17)))[0], 17);
+  }));
+
+Deno.test("evaluate() frees what it has made for results where there is no room for all", () =>
+  withMemory({ bufferBytes: 2 ** 12 }, async (rt) => {
+    const results = () => [add(full([100], 2), 1), add(full([5000], 2), 1)];
+    const before = rt.counters.liveBytes;
+    for (let run = 0; run < 2; run++) {
+      await rejects(evaluate(results()), MemoryError);
+      equal(rt.counters.liveBytes, before);
+    }
+    equal(rt.failure, undefined);
   }));
 
 /** The gradients of three layers, in an arena of several products' size. */
