@@ -15,6 +15,7 @@ import type {
 } from "../model/predictors/video_options.ts";
 import { inBatches, largestBytes } from "../model/predictors/object_batches.ts";
 import { VideoPredictor } from "../model/predictors/video_predictor.ts";
+import { ImagePredictor } from "../model/sam2/image_predictor.ts";
 import { Sam2 } from "../model/sam2/sam2.ts";
 import { close } from "./close.ts";
 import { liveHeapBytes } from "./collect_garbage.ts";
@@ -290,6 +291,31 @@ Deno.test("VideoPredictor runs calls in order when none is awaited", async () =>
   equal(results[2].objectScores[0], -1024, "nothing is known of the first object any more");
   ok(results[2].logits.subarray(0, 24 * 20).every((logit) => logit === -1024));
   await predictor.close();
+});
+
+Deno.test("predictors take prompts as they are when calls are made", async () => {
+  const video = new VideoPredictor(model, arrayFrames(clip(2)));
+  const images = new ImagePredictor(model);
+  await images.setImage(picture(0));
+  const expected = [
+    (await video.addPointsOrBox(0, 1, click(6, 9))).logits,
+    (await video.addMask(0, 2, { data: new Uint8Array(24 * 20).fill(1), width: 24, height: 20 }))
+      .logits,
+    (await images.predict([click(6, 9)])).maskLogits,
+  ];
+  await video.reset();
+  const points: [number, number][] = [[6, 9]];
+  const data = new Uint8Array(24 * 20).fill(1);
+  const calls = [
+    video.addPointsOrBox(0, 1, { points, labels: [1] }).then(({ logits }) => logits),
+    video.addMask(0, 2, { data, width: 24, height: 20 }).then(({ logits }) => logits),
+    images.predict([{ points, labels: [1] }]).then(({ maskLogits }) => maskLogits),
+  ];
+  points[0][0] = 15;
+  data.fill(0);
+  deepEqual(await Promise.all(calls), expected);
+  await video.close();
+  await images.reset();
 });
 
 Deno.test("VideoPredictor refuses what it cannot do in one sentence, and stays usable", async () => {

@@ -83,14 +83,20 @@ export class VideoPredictor {
    * @returns masks of all objects in that frame.
    * @throws {UserError} for an absent frame and for unusable prompts.
    */
-  addPointsOrBox(frame: number, objectId: number, prompt: PointsPrompt): Promise<FrameMasks> {
-    return this.turn(async () => {
-      this.reader.check(frame);
-      const { imageSize } = this.model.config;
-      const { width, height } = this.reader.source;
-      const added = clicksOf(prompt, { width, height, imageSize });
+  async addPointsOrBox(
+    frame: number,
+    objectId: number,
+    prompt: PointsPrompt,
+  ): Promise<FrameMasks> {
+    this.reader.check(frame);
+    const { imageSize } = this.model.config;
+    const { width, height } = this.reader.source;
+    // Before the call has its turn: who has made it may change what it was given.
+    const added = clicksOf(prompt, { width, height, imageSize });
+    const joined = prompt.clearOldPoints === false;
+    return await this.turn(async () => {
       const object = this.object(objectId);
-      const earlier = prompt.clearOldPoints === false ? object.clicks.get(frame) : undefined;
+      const earlier = joined ? object.clicks.get(frame) : undefined;
       const clicks = joinClicks(earlier, added);
       const kind = this.kindOf(object, frame);
       const previous = object.at(frame, kind);
@@ -114,10 +120,10 @@ export class VideoPredictor {
    * @returns masks of all objects in that frame.
    * @throws {UserError} for an absent frame and for data that do not fit the mask's size.
    */
-  addMask(frame: number, objectId: number, mask: BinaryMask): Promise<FrameMasks> {
-    return this.turn(async () => {
-      this.reader.check(frame);
-      const resized = resizeMaskPrompt(mask, this.model.config.imageSize);
+  async addMask(frame: number, objectId: number, mask: BinaryMask): Promise<FrameMasks> {
+    this.reader.check(frame);
+    const resized = resizeMaskPrompt(mask, this.model.config.imageSize);
+    return await this.turn(async () => {
       const object = this.object(objectId);
       const kind = this.kindOf(object, frame);
       const place = this.placeOf(object, frame);

@@ -20,7 +20,12 @@ import {
 import { UserError } from "../../engine/errors.ts";
 import { Turns } from "../../engine/turns.ts";
 import { replaceSmallRegions } from "../predictors/regions.ts";
-import { type ObjectPrompt, promptTensors, type TensorPrompts } from "./image_prompts.ts";
+import {
+  copyPrompt,
+  type ObjectPrompt,
+  promptTensors,
+  type TensorPrompts,
+} from "./image_prompts.ts";
 import { type RgbImage, transformImage } from "./image_transform.ts";
 import { readMasks } from "./read_masks.ts";
 import type { Sam2Image } from "./sam2_image.ts";
@@ -222,11 +227,13 @@ export class ImagePredictor {
    * @param prompts one per object; all of the same kinds, with the same number of points.
    * @throws {UserError} where no image is set, or where the prompts differ in kind.
    */
-  predict(
+  async predict(
     prompts: readonly ObjectPrompt[],
     options: PredictOptions = {},
   ): Promise<Prediction> {
-    return this.turns.take(() => this.predicted(prompts, options));
+    // Who has made the call may change them before it has its turn.
+    const own = prompts.map(copyPrompt);
+    return await this.turns.take(() => this.predicted(own, options));
   }
 
   private async predicted(

@@ -26,6 +26,14 @@ export interface ObjectPrompt {
   readonly maskLogits?: Float32Array;
 }
 
+/** A prompt that does not change with the arrays that it was made of. */
+export const copyPrompt = ({ points, labels, box, maskLogits }: ObjectPrompt): ObjectPrompt => ({
+  ...points && { points: points.map(([x, y]) => [x, y] as const) },
+  ...labels && { labels: [...labels] },
+  ...box && { box: [box[0], box[1], box[2], box[3]] as const },
+  ...maskLogits && { maskLogits: maskLogits.slice() },
+});
+
 /** Prompts as tensors, in pixels of the model input. */
 export interface TensorPrompts {
   /** [N, P, 2] */
