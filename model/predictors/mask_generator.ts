@@ -117,6 +117,7 @@ export class AutomaticMaskGenerator {
     return this.turns.take(() => this.generated(image, options));
   }
 
+  /** The masks of an image, in its turn. */
   private async generated(image: RgbImage, { onBatch }: GenerateOptions): Promise<MaskRecord[]> {
     const { cropNLayers, cropOverlapRatio, cropNmsThresh } = this.options;
     const crops = cropBoxes(image.height, image.width, cropNLayers, cropOverlapRatio);

@@ -204,6 +204,7 @@ export class ImagePredictor {
     this.images = images;
   }
 
+  /** Lets go of the images, in their turn. */
   private async clear(): Promise<void> {
     await dispose(this.levels);
     this.levels = [];
@@ -236,6 +237,7 @@ export class ImagePredictor {
     return await this.turns.take(() => this.predicted(own, options));
   }
 
+  /** Masks of the image that is set, in their turn. */
   private async predicted(
     prompts: readonly ObjectPrompt[],
     { multimask = true, image = 0, normalized = false }: PredictOptions,
