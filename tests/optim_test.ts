@@ -180,6 +180,18 @@ Deno.test("AdamW's norm counts a gradient that two parameters share, and nothing
   flat.destroy();
 });
 
+Deno.test("AdamW.update() leaves gradients of a step that was given up out of the norm", async () => {
+  const named = ["a", "b"].map((key) => [key, new Parameter([1], filledWith(1))] as const);
+  const flat = await FlatParameters.create(named);
+  const adam = await AdamW.create(flat, { clipNorm: 1 });
+  await submit({ write: flat.gradientTargets([tensor([3]), tensor([400])]) });
+  await submit({ write: flat.gradientTargets([tensor([3]), undefined]) });
+  adam.update(0.1, [true, false]);
+  equal(await adam.gradientNorm(), 3);
+  adam.destroy();
+  flat.destroy();
+});
+
 Deno.test("AdamW.update() creates no buffers and no bind groups", async () => {
   const flat = await FlatParameters.create(new Mixed());
   const adam = await AdamW.create(flat, OPTIONS);

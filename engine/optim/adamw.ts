@@ -85,8 +85,6 @@ export class AdamW {
   private readonly scaler: GradScaler | undefined;
   private readonly eps: number;
   private readonly table: Float32Array<ArrayBuffer>;
-  /** Segments whose gradients hold something that would count towards the norm. */
-  private readonly written: boolean[];
   private taken = 0;
 
   private constructor(
@@ -106,7 +104,6 @@ export class AdamW {
     this.table = Float32Array.from(
       segments.flatMap((segment) => [rateScale(segment), decayOf(segment), 1]),
     );
-    this.written = segments.map(() => false);
   }
 
   /**
@@ -160,12 +157,13 @@ export class AdamW {
   update(learningRate: number, present?: readonly boolean[]): void {
     const { runtime, flat, buffers, betas: [beta1, beta2] } = this;
     this.pass.requireLive();
-    const stale = this.notePresence(present);
+    const absent = this.notePresence(present);
     this.taken++;
     const hyper = { learningRate, beta1, beta2, eps: this.eps };
     runtime.writeBuffer(buffers.hyper, 0, adamwHyper(hyper));
     submitCommands(runtime, (encoder) => {
-      for (const { start, size } of stale) {
+      // What they hold of another step, or of one that was given up, would count towards the norm.
+      for (const { start, size } of absent) {
         encoder.clearBuffer(flat.gradients, start * 4, size * 4);
       }
       this.pass.encode(encoder);
@@ -214,15 +212,15 @@ export class AdamW {
     for (const buffer of Object.values(this.buffers)) this.runtime.destroyBuffer(buffer);
   }
 
-  /** Updates the segment table; returns absent segments that still hold old gradients. */
+  /** Updates the segment table; returns the segments without a gradient. */
   private notePresence(present: readonly boolean[] | undefined): Segment[] {
-    const { flat, written, table } = this;
+    const { flat, table } = this;
     if (present && present.length !== flat.trainableCount) {
       throw new RangeError(
         `AdamW: ${present.length} flags for ${flat.trainableCount} parameters.`,
       );
     }
-    const stale: Segment[] = [];
+    const absent: Segment[] = [];
     let changed = false;
     for (let i = 0; i < flat.trainableCount; i++) {
       const here = present?.[i] ?? true;
@@ -231,11 +229,10 @@ export class AdamW {
         table[at] = Number(here);
         changed = true;
       }
-      if (!here && written[i]) stale.push(flat.segments[i]);
-      written[i] = here;
+      if (!here) absent.push(flat.segments[i]);
     }
     if (changed) this.uploadTable();
-    return stale;
+    return absent;
   }
 
   /** Copies the host's rows of the table of segments to the GPU. */
