@@ -1,6 +1,7 @@
 /** Reverse-mode differentiation on the graph: gradients are nodes like all others. */
 import { promoting } from "./autocast.ts";
 import type { Attributes, Primitive } from "./attributes.ts";
+import { requireFloat } from "./dtype.ts";
 import { Replays } from "./gradient_checkpoint.ts";
 import { cast } from "./ops/cast.ts";
 import { add, ones } from "./ops/elementwise.ts";
@@ -29,6 +30,7 @@ function below(root: Tensor): Tensor[] {
  * @param wanted leaves or intermediate tensors.
  * @returns one tensor per wanted one, of its type, or `undefined` where the loss does not depend on it.
  * @throws {RangeError} where the loss is not a scalar.
+ * @throws {TypeError} where it is neither f32 nor f16.
  * @throws {Error} where a second derivative is not supported: of ops that say so, and with regard to
  * tensors that were made inside a checkpointed part.
  */
@@ -36,6 +38,7 @@ export function gradients(loss: Tensor, wanted: readonly Tensor[]): (Tensor | un
   if (loss.size !== 1) {
     throw new RangeError(`gradients: the loss has shape ${show(loss.shape)}, not [].`);
   }
+  requireFloat("gradients", loss);
   return promoting(() => backward(loss, wanted));
 }
 

@@ -17,10 +17,7 @@ fn main() {
   clip[0] = factor / scale;
   clip[1] = norm;
   clip[2] = 0.0;
-  let taken = u32(state[2]);
-  hyper[4] = corrections[min(taken, ${first - 1}u)];
-  hyper[5] = corrections[${first}u + min(taken, ${second - 1}u)];
-  state[2] = f32(taken + 1u);
+  state[2] += 1.0;
   let steady = state[1] + 1.0;
   let grows = steady >= ${f32(interval)};
   state[1] = select(steady, 0.0, grows);

@@ -16,7 +16,7 @@ import { AdamW, FlatParameters, GradScaler, type GradScalerOptions } from "../en
 import { hashValues } from "../train/parity/hash.ts";
 import { onSchedule } from "./engine_modes.ts";
 import { SCHEDULES } from "./kernel_harness.ts";
-import { deepStrictEqual as deepEqual, notDeepStrictEqual, ok } from "node:assert/strict";
+import { deepStrictEqual as deepEqual, notDeepStrictEqual, ok, rejects } from "node:assert/strict";
 
 class Net extends Module {
   readonly first = new Linear(3, 33);
@@ -92,6 +92,17 @@ Deno.test("GradScaler grows after updates in a row, and starts to count anew whe
   deepEqual(await scaler!.read(), { scale: 2, steady: 0, taken: 5, skipped: 3 });
   deepEqual([...await read(scaler!.state)], [2, 0, 5, 3]);
   destroy();
+});
+
+Deno.test("GradScaler.create() refuses a scale that could never be right", async () => {
+  const refused: [GradScalerOptions, RegExp][] = [
+    [{ initialScale: 0 }, /the first scale is 0, not positive/],
+    [{ initialScale: NaN }, /the first scale is NaN, not positive/],
+    [{ growthFactor: 0.5 }, /with factors of 0.5 and 0.5 the scale does not grow/],
+    [{ backoffFactor: 1 }, /with factors of 2 and 1 the scale does not grow/],
+    [{ growthInterval: 0 }, /the growth interval is 0/],
+  ];
+  for (const [options, message] of refused) await rejects(GradScaler.create(options), message);
 });
 
 Deno.test("AdamW.load() continues bit by bit when a scaler is saved with it", async () => {

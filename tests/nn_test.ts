@@ -5,6 +5,7 @@ import {
   ok,
   rejects,
   strictEqual as equal,
+  throws,
 } from "node:assert/strict";
 import { randomKey, read, readAll, type Tensor, tensor } from "../engine/mod.ts";
 import {
@@ -125,6 +126,12 @@ Deno.test("loadStateDict() refuses values that do not fill their shape", async (
     loadStateDict(new Linear(2, 3), short, { strict: false }),
     /^RangeError: weight has 5 values; shape \[3, 2\] has 6\.$/,
   );
+});
+
+Deno.test("layers refuse sizes that make no sense", () => {
+  throws(() => new Linear(0, 3), /^RangeError: Parameter: a size is 0, not a whole number/);
+  throws(() => new Conv2d(3, 4, 3, { groups: 2 }), /^RangeError: Parameter: a size is 1.5/);
+  throws(() => new MLP(2, 3, 4, 0), /^RangeError: MLP: the depth is 0/);
 });
 
 Deno.test("stateDict() returns what loadStateDict() stored", async () => {

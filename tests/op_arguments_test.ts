@@ -3,19 +3,24 @@ import {
   arange,
   batchNorm2d,
   bceWithLogits,
+  cast,
   cat,
   conv2d,
   crossEntropy,
   diceLoss,
   embedding,
+  gradients,
   indexSelect,
   interpolate,
+  layerNorm,
+  layerNorm2d,
   linear,
   maxPool2d,
   narrow,
   ones,
   read,
   repeatInterleave,
+  scaledDotProductAttention,
   select,
   sigmoidFocalLoss,
   slice,
@@ -95,6 +100,27 @@ const REFUSED: readonly (readonly [() => unknown, RegExp])[] = [
   [
     () => variance(tensor([3]), 0, false, { unbiased: true }),
     /^RangeError: variance: one value has no unbiased variance/,
+  ],
+  [
+    () => layerNorm(matrix, tensor(Uint32Array.of(1, 2, 3)), ones([3])),
+    /^TypeError: layerNorm: the tensor is u32, neither f32 nor f16/,
+  ],
+  [
+    () => layerNorm2d(vector, ones([1]), ones([1])),
+    /^RangeError: layerNorm2d: \[5\] is not \[B, C, H, W\]/,
+  ],
+  [
+    () =>
+      scaledDotProductAttention(image, image, image, { mask: tensor(Uint32Array.of(1, 0, 1, 1)) }),
+    /^TypeError: scaledDotProductAttention: a mask of u32 cannot be added to scores/,
+  ],
+  [
+    () => cat([matrix, cast(matrix, "f16")], 0),
+    /^RangeError: cat: f16 \[2, 3\] does not join f32 \[2, 3\] along 0/,
+  ],
+  [
+    () => gradients(sum(tensor(Uint32Array.of(1, 2))), []),
+    /^TypeError: gradients: the tensor is u32, neither f32 nor f16/,
   ],
   ...[bceWithLogits, diceLoss, sigmoidFocalLoss].map((loss) =>
     [

@@ -82,6 +82,7 @@ function referenceSteps(values: Map<string, Float64Array>, steps: number): numbe
   const [beta1, beta2] = OPTIONS.betas;
   const m = new Map([...values].map(([key, v]) => [key, new Float64Array(v.length)]));
   const v = new Map([...values].map(([key, x]) => [key, new Float64Array(x.length)]));
+  const counts = new Map(KEYS.map((key) => [key, 0]));
   const norms: number[] = [];
   for (let step = 0; step < steps; step++) {
     const all = KEYS.map((key) => gradientAt(key, values.get(key)!.length, step));
@@ -91,14 +92,16 @@ function referenceSteps(values: Map<string, Float64Array>, steps: number): numbe
     KEYS.forEach((key, k) => {
       const g = all[k];
       if (!g) return;
+      const count = counts.get(key)! + 1;
+      counts.set(key, count);
       const [p, first, second] = [values.get(key)!, m.get(key)!, v.get(key)!];
       const rate = rateAt(step) * RATES[key];
       for (let i = 0; i < p.length; i++) {
         const x = g[i] * factor;
         first[i] = beta1 * first[i] + (1 - beta1) * x;
         second[i] = beta2 * second[i] + (1 - beta2) * x * x;
-        const mean = first[i] / (1 - beta1 ** (step + 1));
-        const deviation = Math.sqrt(second[i] / (1 - beta2 ** (step + 1))) + OPTIONS.eps;
+        const mean = first[i] / (1 - beta1 ** count);
+        const deviation = Math.sqrt(second[i] / (1 - beta2 ** count)) + OPTIONS.eps;
         p[i] -= rate * DECAYS[key] * p[i] + rate * mean / deviation;
       }
     });
@@ -177,6 +180,18 @@ Deno.test("AdamW's norm counts a gradient that two parameters share, and nothing
   flat.destroy();
 });
 
+Deno.test("AdamW.update() leaves gradients of a step that was given up out of the norm", async () => {
+  const named = ["a", "b"].map((key) => [key, new Parameter([1], filledWith(1))] as const);
+  const flat = await FlatParameters.create(named);
+  const adam = await AdamW.create(flat, { clipNorm: 1 });
+  await submit({ write: flat.gradientTargets([tensor([3]), tensor([400])]) });
+  await submit({ write: flat.gradientTargets([tensor([3]), undefined]) });
+  adam.update(0.1, [true, false]);
+  equal(await adam.gradientNorm(), 3);
+  adam.destroy();
+  flat.destroy();
+});
+
 Deno.test("AdamW.update() creates no buffers and no bind groups", async () => {
   const flat = await FlatParameters.create(new Mixed());
   const adam = await AdamW.create(flat, OPTIONS);
@@ -187,7 +202,8 @@ Deno.test("AdamW.update() creates no buffers and no bind groups", async () => {
   equal(counters.buffersCreated, before.buffersCreated);
   equal(counters.bindGroupsCreated, before.bindGroupsCreated);
   equal(counters.submits - before.submits, 3);
-  equal(counters.dispatches - before.dispatches, 3 * 3);
+  // Two for the norm, one for the counts of updates, and the update.
+  equal(counters.dispatches - before.dispatches, 4 * 3);
   adam.destroy();
   flat.destroy();
 });
@@ -203,6 +219,42 @@ Deno.test("optimiser state is freed by destroy()", async () => {
   ok(counters.liveBytes > before);
   for (const part of [ema, adam, flat]) part.destroy();
   equal(counters.liveBytes, before);
+});
+
+Deno.test("AdamW counts the updates of each parameter by itself, also from a saved state", async () => {
+  const create = () => {
+    const named = ["a", "b"].map((key) => [key, new Parameter([1], filledWith(1))] as const);
+    return FlatParameters.create(named);
+  };
+  const steps = [[0.5, undefined], [-0.2, undefined], [0.3, 0.4], [0.1, undefined], [1, -0.3]];
+  let flat = await create();
+  let adam = await AdamW.create(flat);
+  for (const [i, step] of steps.entries()) {
+    if (i === 3) {
+      const [values, state] = [await flat.stateDict(), await adam.state()];
+      deepEqual([state.step, state.steps], [3, { b: 1 }]);
+      for (const part of [adam, flat]) part.destroy();
+      flat = await create();
+      adam = await AdamW.create(flat);
+      flat.write(values);
+      adam.load(state);
+    }
+    const found = step.map((g) => g === undefined ? undefined : tensor([g]));
+    await submit({ write: flat.gradientTargets(found) });
+    adam.update(0.1, found.map((g) => g !== undefined));
+  }
+  const values = await flat.stateDict();
+  // From PyTorch.
+  ok(Math.abs(values.get("a")!.data[0] - 0.6831934) < 1e-6);
+  ok(Math.abs(values.get("b")!.data[0] - 0.8891685) < 1e-6);
+  for (const part of [adam, flat]) part.destroy();
+});
+
+Deno.test("AdamW.create() refuses moments that do not decay", async () => {
+  const flat = await FlatParameters.create(new Mixed());
+  const created = AdamW.create(flat, { betas: [0.9, 1] });
+  await rejects(created, /^RangeError: AdamW: betas of 0.9 and 1 are not in \[0, 1\)\.$/);
+  flat.destroy();
 });
 
 Deno.test("FlatParameters.create() binds parameters, trainable ones first", async () => {

@@ -1,5 +1,5 @@
 import { deepStrictEqual, ok, throws } from "node:assert/strict";
-import { adamwHyper, lowerAdamW } from "../shaders/adamw.ts";
+import { adamwHyper, correctionTable, lowerAdamW, lowerAdamWSteps } from "../shaders/adamw.ts";
 import { type Lowering, storage } from "../shaders/kernel.ts";
 import { lerpFactors, lowerLerp } from "../shaders/lerp.ts";
 import { lowerSumSquares } from "../shaders/reduce_squares.ts";
@@ -30,26 +30,34 @@ for (const schedule of SCHEDULES) {
     const n = 64 * 5;
     const blocks = Uint32Array.of(0, 0, 1, 2, 1);
     const segments = Float32Array.of(1, 0.1, 1, 0.5, 0, 1, 1, 0.1, 0);
+    /** Updates before the first step. */
+    const before = [0, 7, 0];
     const clip = Float32Array.of(0.25, 8);
     const state = [values(n, 1), new Float32Array(n), new Float32Array(n)];
     const [p, m, v] = state.map((a) => Float64Array.from(a));
     let actual: Float32Array[] = state;
     for (let step = 1; step <= 3; step++) {
       const g = values(n, 10 + step);
-      const hyper = adamwHyper({ ...HYPER, step });
+      const hyper = adamwHyper(HYPER);
+      const corrections = before.flatMap((
+        taken,
+      ) => [0, 1 - HYPER.beta1 ** (taken + step), 1 - HYPER.beta2 ** (taken + step)]);
+      const table = Float32Array.of(...segments, ...corrections);
       const { learningRate, beta1, beta2, eps } = HYPER;
       for (let i = 0; i < n; i++) {
-        const [scale, decay, has] = segments.subarray(3 * blocks[Math.floor(i / 64)]);
+        const segment = blocks[Math.floor(i / 64)];
+        const [scale, decay, has] = segments.subarray(3 * segment);
+        const taken = before[segment] + step;
         if (has === 0) continue;
         const gradient = g[i] * clip[0];
         const rate = learningRate * scale;
         p[i] -= rate * decay * p[i];
         m[i] = beta1 * m[i] + (1 - beta1) * gradient;
         v[i] = beta2 * v[i] + (1 - beta2) * gradient ** 2;
-        p[i] -= rate * m[i] / (1 - beta1 ** step) / (Math.sqrt(v[i] / (1 - beta2 ** step)) + eps);
+        p[i] -= rate * m[i] / (1 - beta1 ** taken) / (Math.sqrt(v[i] / (1 - beta2 ** taken)) + eps);
       }
-      const lowering = startingFrom(lowerAdamW(n, device.profile), 5, [n, n, n]);
-      const inputs = [g, blocks, segments, hyper, clip, ...actual];
+      const lowering = startingFrom(lowerAdamW(n, 3, device.profile), 5, [n, n, n]);
+      const inputs = [g, blocks, table, hyper, clip, ...actual];
       actual = await runLowering(device, lowering, inputs, [n, n, n]);
       close(actual[0], p, 1e-6, `parameters after step ${step}`);
       close(actual[1], m, 1e-6, `first moments after step ${step}`);
@@ -57,6 +65,30 @@ for (const schedule of SCHEDULES) {
     }
     const skipped = actual[0].subarray(64 * 3, 64 * 4);
     deepStrictEqual(skipped, state[0].subarray(64 * 3, 64 * 4));
+  });
+
+  Deno.test(`lowerAdamWSteps() counts for each segment by itself when run on ${schedule}`, async () => {
+    const device = await deviceFor(schedule);
+    const betas = [0.5, 0.9] as const;
+    for (const count of [1, 3, 17, 65]) {
+      const here = Array.from({ length: count }, (_, i) => i % 3 === 1 ? 0 : 1);
+      const taken = Array.from({ length: count }, (_, i) => i * i);
+      const host = here.flatMap((present) => [2, 3, present]);
+      const start = Float32Array.of(...host, ...taken.flatMap((n) => [n, 0.25, 0.125]));
+      const counted = taken.flatMap((n, i) =>
+        here[i] ? [n + 1, ...betas.map((beta) => 1 - beta ** (n + 1))] : [n, 0.25, 0.125]
+      );
+      for (const skip of [undefined, 0, 1]) {
+        const skips = skip !== undefined;
+        const lowering = lowerAdamWSteps(count, betas, device.profile, skips);
+        const clip = skips ? [Float32Array.of(1, 1, skip)] : [];
+        const inputs = [correctionTable(betas), ...clip, start];
+        const copied = startingFrom(lowering, inputs.length - 1, [start.length]);
+        const [out] = await runLowering(device, copied, inputs, [start.length]);
+        const expected = skip === 1 ? start : Float32Array.of(...host, ...counted);
+        deepStrictEqual(out, expected, `${count} segments, skip ${skip}`);
+      }
+    }
   });
 
   Deno.test(`lowerSumSquares() gives norm and factor when run on ${schedule}`, async () => {
@@ -86,13 +118,15 @@ for (const schedule of SCHEDULES) {
   });
 }
 
-Deno.test("adamwHyper() keeps 1 - beta2 exact to float32 when beta2 is near 1", () => {
-  const hyper = adamwHyper({ ...HYPER, step: 1 });
-  ok(Math.abs(hyper[7] - 0.001) < 1e-10);
-  ok(hyper[5] === hyper[7]);
+Deno.test("AdamW's tables keep 1 - beta2 exact to float32 when beta2 is near 1", () => {
+  const hyper = adamwHyper(HYPER);
+  const corrections = correctionTable([HYPER.beta1, HYPER.beta2]);
+  ok(Math.abs(hyper[5] - 0.001) < 1e-10);
+  ok(corrections.includes(hyper[5]));
+  deepStrictEqual(corrections.at(-1), 1);
 });
 
 Deno.test("lowerAdamW() refuses a length when it is no multiple of 64", async () => {
   const { profile } = await deviceFor("cpu");
-  throws(() => lowerAdamW(100, profile), RangeError);
+  throws(() => lowerAdamW(100, 1, profile), RangeError);
 });

@@ -103,6 +103,8 @@ interface State {
   readonly pseudo: unknown;
   /** In mixed precision. */
   readonly scaler?: GradScalerState;
+  /** Updates of parameters that had no gradient at times. */
+  readonly steps?: Readonly<Record<string, number>>;
 }
 
 /** A model in training, with its teacher, optimiser, memory and pseudo-labels. */
@@ -305,7 +307,7 @@ export class Trainer {
     const tensors = new Map<string, StoredTensor>();
     const put = (name: string, data: StoredTensor["data"], shape: readonly number[]) =>
       tensors.set(name, { dtype: data instanceof Uint8Array ? "U8" : "F32", shape, data });
-    const { first, second, scaler } = await this.optimizer.state();
+    const { first, second, scaler, steps } = await this.optimizer.state();
     const model = await this.weights.stateDict();
     const groups = { model, ema: await this.ema.stateDict(), first, second };
     for (const [group, dict] of Object.entries(groups)) {
@@ -320,6 +322,7 @@ export class Trainer {
     const state: State = {
       ...{ position: this.done, bankCounts: counts, pseudo: entries },
       ...scaler && { scaler },
+      ...steps && { steps },
     };
     return { tensors, state };
   }
@@ -334,11 +337,16 @@ export class Trainer {
         ]),
       );
     const floats = (name: string) => tensors.get(name)!.data as Float32Array;
-    const { position, bankCounts, pseudo, scaler } = state as State;
+    const { position, bankCounts, pseudo, scaler, steps } = state as State;
     this.weights.write(group("model"));
     this.ema.load(group("ema"));
     const moments = { first: group("first"), second: group("second") };
-    this.optimizer.load({ step: position, ...moments, ...scaler && { scaler } });
+    this.optimizer.load({
+      step: position,
+      ...moments,
+      ...scaler && { scaler },
+      ...steps && { steps },
+    });
     this.banks.load({
       counts: bankCounts,
       memories: floats("bank.memories"),

@@ -1,4 +1,5 @@
 import { gelu, relu, sigmoid, type Tensor } from "../mod.ts";
+import { requireWhole } from "../shape.ts";
 import { Linear } from "./linear.ts";
 import { Module } from "./module.ts";
 
@@ -26,6 +27,7 @@ export class MLP extends Module {
     { activation = "relu", sigmoidOutput = false }: MlpOptions = {},
   ) {
     super();
+    requireWhole("MLP", "the depth", depth);
     const widths = [inputs, ...new Array<number>(depth - 1).fill(hidden), outputs];
     this.layers = widths.slice(1).map((width, i) => new Linear(widths[i], width));
     this.activation = activation === "relu" ? relu : gelu;

@@ -1,5 +1,6 @@
 /** Learned leaves of the graph. */
 import { type Shape, Tensor } from "../mod.ts";
+import { requireWhole } from "../shape.ts";
 import type { Random } from "./random.ts";
 
 /** Makes the first values of a parameter of a shape. */
@@ -12,7 +13,7 @@ export type Initialiser = (shape: Shape, random: Random) => Float32Array;
  * run that reads it.
  */
 export class Parameter extends Tensor {
-  /** A leaf of a shape; nothing is allocated. */
+  /** A leaf of a shape; nothing is allocated. @throws {RangeError} where a size is no whole number from 1 on. */
   constructor(
     shape: Shape,
     readonly initialiser: Initialiser,
@@ -20,5 +21,6 @@ export class Parameter extends Tensor {
     public trainable = true,
   ) {
     super("leaf", {}, [], shape, "f32");
+    requireWhole("Parameter", "a size", shape);
   }
 }

@@ -4,6 +4,7 @@ import {
   lowerAttention,
   lowerAttentionBackward,
 } from "../../shaders/attention.ts";
+import { isFloat } from "../dtype.ts";
 import { adjacent, type HeavyRule, type InputView } from "../rule.ts";
 import { sameShape, type Shape, show } from "../shape.ts";
 import { node, type Tensor } from "../tensor.ts";
@@ -24,6 +25,11 @@ export interface AttentionOptions {
 
 /** The mask as [1 | B, 1 | H, N, M]. */
 function maskOf(mask: Tensor, [batch, heads, queries]: Shape, keys: number): Tensor {
+  if (!isFloat(mask.dtype)) {
+    throw new TypeError(
+      `scaledDotProductAttention: a mask of ${mask.dtype} cannot be added to scores, f32 or f16 can.`,
+    );
+  }
   const sizes = [...Array<number>(Math.max(0, 4 - mask.rank)).fill(1), ...mask.shape];
   const full = [batch, heads, queries, keys];
   if (sizes.length > 4 || sizes.some((size, i) => size !== 1 && size !== full[i])) {

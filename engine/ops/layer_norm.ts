@@ -18,7 +18,7 @@ function along(
   eps: number,
   op: string,
 ): Tensor {
-  requireFloat(op, x);
+  for (const operand of [x, weight, bias]) requireFloat(op, operand);
   const view = axisView(x.shape, dim);
   if (weight.size !== view.size || bias.size !== view.size) {
     throw new RangeError(
@@ -37,6 +37,7 @@ export function layerNorm(x: Tensor, weight: Tensor, bias: Tensor, eps = 1e-5): 
 
 /** The same over the channels of [B, C, H, W], at every position by itself. */
 export function layerNorm2d(x: Tensor, weight: Tensor, bias: Tensor, eps = 1e-6): Tensor {
+  if (x.rank !== 4) throw new RangeError(`layerNorm2d: ${show(x.shape)} is not [B, C, H, W].`);
   return along(x, 1, weight, bias, eps, "layerNorm2d");
 }
 

@@ -181,7 +181,9 @@ export function cat(tensors: readonly Tensor[], dim: number): Tensor {
       part.shape.every((size, i) => i === d || size === first.shape[i]);
     if (!fits) {
       throw new RangeError(
-        `cat: ${show(part.shape)} does not join ${show(first.shape)} along ${dim}.`,
+        `cat: ${part.dtype} ${show(part.shape)} does not join ${first.dtype} ${
+          show(first.shape)
+        } along ${dim}.`,
       );
     }
   }

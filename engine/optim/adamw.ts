@@ -1,13 +1,20 @@
 /** AdamW on flat parameters, with gradients clipped by their common norm. */
-import { ADAMW_BLOCK, ADAMW_SEGMENT, adamwHyper, lowerAdamW } from "../../shaders/adamw.ts";
-import { correctionTable, lowerGradScaler } from "../../shaders/grad_scaler.ts";
+import {
+  ADAMW_BLOCK,
+  ADAMW_SEGMENT,
+  adamwHyper,
+  correctionTable,
+  lowerAdamW,
+  lowerAdamWSteps,
+} from "../../shaders/adamw.ts";
+import { lowerGradScaler } from "../../shaders/grad_scaler.ts";
 import { lowerSumSquares } from "../../shaders/reduce_squares.ts";
 import { activeProfile, runtime } from "../evaluate.ts";
 import type { AdapterProfile } from "../device.ts";
 import type { StateTensor } from "../nn/state_dict.ts";
 import type { Runtime } from "../runtime.ts";
 import { leaf, type Tensor } from "../tensor.ts";
-import { readFloats } from "./flat_buffer.ts";
+import { readFloats, writeFloats } from "./flat_buffer.ts";
 import type { GradScaler, GradScalerState } from "./grad_scaler.ts";
 import type { FlatParameters, Segment } from "./flat_parameters.ts";
 import { type BufferWindow, flatWindows, RecordedPass, submitCommands } from "./recorded_pass.ts";
@@ -34,6 +41,8 @@ export interface AdamWOptions {
 export interface AdamWState {
   /** Steps taken. */
   readonly step: number;
+  /** Updates of the parameters that have had another number of them, without a gradient at times. */
+  readonly steps?: Readonly<Record<string, number>>;
   /** The loss scale, where there is one. */
   readonly scaler?: GradScalerState;
   /** First moments: moving averages of the gradients. */
@@ -47,19 +56,19 @@ interface Buffers {
   readonly second: GPUBuffer;
   /** Segment of each block of elements, u32. */
   readonly blocks: GPUBuffer;
-  /** Rate scale, weight decay and presence of each segment. */
+  /** Rate scale, weight decay and presence of each segment; then its updates and corrections. */
   readonly segments: GPUBuffer;
   readonly hyper: GPUBuffer;
   readonly maximum: GPUBuffer;
   /** Clipping factor, norm, and whether a scaler skips the update. */
   readonly clip: GPUBuffer;
-  /** Corrections of the moments by steps taken, where a scaler decides how many those are. */
-  readonly corrections?: GPUBuffer;
+  /** Corrections of the moments by updates. */
+  readonly corrections: GPUBuffer;
 }
 
 const BETAS = [0.9, 0.999] as const;
 
-/** Rows of the segment table, presence last. */
+/** Place in a row of the segment table. */
 const PRESENT = ADAMW_SEGMENT - 1;
 
 /**
@@ -76,8 +85,6 @@ export class AdamW {
   private readonly scaler: GradScaler | undefined;
   private readonly eps: number;
   private readonly table: Float32Array<ArrayBuffer>;
-  /** Segments whose gradients hold something that would count towards the norm. */
-  private readonly written: boolean[];
   private taken = 0;
 
   private constructor(
@@ -97,26 +104,33 @@ export class AdamW {
     this.table = Float32Array.from(
       segments.flatMap((segment) => [rateScale(segment), decayOf(segment), 1]),
     );
-    this.written = segments.map(() => false);
   }
 
-  /** Allocates both moments and records the dispatches of a step. */
+  /**
+   * Allocates both moments and records the dispatches of a step.
+   *
+   * @throws {RangeError} where nothing is trainable, or a moment would not decay.
+   */
   static async create(flat: FlatParameters, options: AdamWOptions = {}): Promise<AdamW> {
     const rt = await runtime();
     if (flat.trainableCount === 0) throw new RangeError("AdamW: no parameter is trainable.");
+    const betas = options.betas ?? BETAS;
+    if (!betas.every((beta) => beta >= 0 && beta < 1)) {
+      throw new RangeError(`AdamW: betas of ${betas.join(" and ")} are not in [0, 1).`);
+    }
     const blocks = blockTable(flat);
-    const corrections = options.scaler && correctionTable(options.betas ?? BETAS);
+    const corrections = correctionTable(betas);
     const buffers: Buffers = {
       first: rt.createBuffer(flat.trainableLength * 4),
       second: rt.createBuffer(flat.trainableLength * 4),
       blocks: rt.createBuffer(blocks.byteLength),
-      segments: rt.createBuffer(flat.trainableCount * ADAMW_SEGMENT * 4),
-      hyper: rt.createBuffer(32),
+      segments: rt.createBuffer(2 * flat.trainableCount * ADAMW_SEGMENT * 4),
+      hyper: rt.createBuffer(24),
       maximum: rt.createBuffer(4),
       clip: rt.createBuffer(12),
-      ...corrections && { corrections: rt.createBuffer(corrections.byteLength) },
+      corrections: rt.createBuffer(corrections.byteLength),
     };
-    if (corrections) rt.writeBuffer(buffers.corrections!, 0, corrections);
+    rt.writeBuffer(buffers.corrections, 0, corrections);
     rt.writeBuffer(buffers.blocks, 0, blocks);
     rt.writeBuffer(buffers.maximum, 0, Float32Array.of(options.clipNorm ?? 0));
     const pass = new RecordedPass(rt);
@@ -137,18 +151,19 @@ export class AdamW {
    *
    * @param learningRate base rate of this step.
    * @param present whether each trainable parameter has a gradient in this step (all where left out).
-   * Those without keep their values and moments, and count nothing towards the norm.
+   * Those without keep their values, moments and count of updates, and count nothing towards the norm.
    * @throws {RangeError} after `destroy()` of the optimiser, of its scaler or of the parameters.
    */
   update(learningRate: number, present?: readonly boolean[]): void {
     const { runtime, flat, buffers, betas: [beta1, beta2] } = this;
     this.pass.requireLive();
-    const stale = this.notePresence(present);
+    const absent = this.notePresence(present);
     this.taken++;
-    const hyper = { learningRate, beta1, beta2, eps: this.eps, step: this.taken };
+    const hyper = { learningRate, beta1, beta2, eps: this.eps };
     runtime.writeBuffer(buffers.hyper, 0, adamwHyper(hyper));
     submitCommands(runtime, (encoder) => {
-      for (const { start, size } of stale) {
+      // What they hold of another step, or of one that was given up, would count towards the norm.
+      for (const { start, size } of absent) {
         encoder.clearBuffer(flat.gradients, start * 4, size * 4);
       }
       this.pass.encode(encoder);
@@ -164,8 +179,14 @@ export class AdamW {
   async state(): Promise<AdamWState> {
     const segments = this.flat.segments.slice(0, this.flat.trainableCount);
     const scaler = await this.scaler?.read();
+    const step = scaler?.taken ?? this.taken;
+    const { length } = this.table;
+    const counts = await readFloats(this.runtime, this.buffers.segments, length, length);
+    const others = segments.map(({ key }, i) => [key, counts[i * ADAMW_SEGMENT]] as const)
+      .filter(([, count]) => count !== step);
     return {
-      step: scaler?.taken ?? this.taken,
+      step,
+      ...others.length > 0 && { steps: Object.fromEntries(others) },
       ...scaler && { scaler },
       first: await this.flat.split(this.buffers.first, segments),
       second: await this.flat.split(this.buffers.second, segments),
@@ -173,10 +194,15 @@ export class AdamW {
   }
 
   /** Continues from a saved state. @throws {RangeError} where a key or a size does not fit. */
-  load({ step, scaler, first, second }: AdamWState): void {
+  load({ step, steps = {}, scaler, first, second }: AdamWState): void {
     this.flat.write(first, this.buffers.first);
     this.flat.write(second, this.buffers.second);
     this.taken = step;
+    const counts = new Float32Array(this.table.length);
+    for (let i = 0; i < this.flat.trainableCount; i++) {
+      counts[i * ADAMW_SEGMENT] = steps[this.flat.segments[i].key] ?? scaler?.taken ?? step;
+    }
+    writeFloats(this.runtime, this.buffers.segments, counts.length, counts);
     if (scaler) this.scaler?.load(scaler);
   }
 
@@ -186,15 +212,15 @@ export class AdamW {
     for (const buffer of Object.values(this.buffers)) this.runtime.destroyBuffer(buffer);
   }
 
-  /** Updates the segment table; returns absent segments that still hold old gradients. */
+  /** Updates the segment table; returns the segments without a gradient. */
   private notePresence(present: readonly boolean[] | undefined): Segment[] {
-    const { flat, written, table } = this;
+    const { flat, table } = this;
     if (present && present.length !== flat.trainableCount) {
       throw new RangeError(
         `AdamW: ${present.length} flags for ${flat.trainableCount} parameters.`,
       );
     }
-    const stale: Segment[] = [];
+    const absent: Segment[] = [];
     let changed = false;
     for (let i = 0; i < flat.trainableCount; i++) {
       const here = present?.[i] ?? true;
@@ -203,14 +229,13 @@ export class AdamW {
         table[at] = Number(here);
         changed = true;
       }
-      if (!here && written[i]) stale.push(flat.segments[i]);
-      written[i] = here;
+      if (!here) absent.push(flat.segments[i]);
     }
     if (changed) this.uploadTable();
-    return stale;
+    return absent;
   }
 
-  /** Copies the table of segments to the GPU. */
+  /** Copies the host's rows of the table of segments to the GPU. */
   private uploadTable(): void {
     this.runtime.writeBuffer(this.buffers.segments, 0, this.table);
   }
@@ -245,17 +270,21 @@ function recordStep(
     [`in${windows.length}`]: whole(buffers.maximum),
     out0: whole(buffers.clip),
   });
-  if (scaler && buffers.corrections) {
-    pass.add(lowerGradScaler(scaler.rule, betas), {
+  const skips = scaler !== undefined;
+  if (skips) {
+    pass.add(lowerGradScaler(scaler.rule), {
       out0: whole(buffers.clip),
       out1: whole(scaler.state.storage!.buffer),
-      out2: whole(buffers.hyper),
       in0: whole(buffers.maximum),
-      in1: whole(buffers.corrections),
     });
   }
+  pass.add(lowerAdamWSteps(flat.trainableCount, betas, profile, skips), {
+    out0: whole(buffers.segments),
+    in0: whole(buffers.corrections),
+    in1: whole(buffers.clip),
+  });
   for (const [i, { start, length }] of windows.entries()) {
-    pass.add(lowerAdamW(length, profile, scaler !== undefined), {
+    pass.add(lowerAdamW(length, flat.trainableCount, profile, skips), {
       out0: part(flat.values, start, length),
       out1: part(buffers.first, start, length),
       out2: part(buffers.second, start, length),

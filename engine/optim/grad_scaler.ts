@@ -5,6 +5,7 @@ import { cast } from "../ops/cast.ts";
 import { mul } from "../ops/elementwise.ts";
 import { narrow, reshape } from "../ops/movement.ts";
 import type { Runtime } from "../runtime.ts";
+import { requireWhole } from "../shape.ts";
 import { leaf, type Tensor } from "../tensor.ts";
 import { readFloats, writeFloats } from "./flat_buffer.ts";
 
@@ -67,13 +68,30 @@ export class GradScaler {
     this.state = leaf({ buffer, offset: 0 }, [SCALER_STATE]);
   }
 
-  /** Allocates the state of a scaler for one optimiser. */
+  /**
+   * Allocates the state of a scaler for one optimiser.
+   *
+   * @throws {RangeError} where the scale would be no positive number, would not grow or not back off.
+   */
   static async create(options: GradScalerOptions = {}): Promise<GradScaler> {
     const rt = await runtime();
-    const { growthFactor = 2, backoffFactor = 0.5, growthInterval = 2000 } = options;
+    const { initialScale = 65536, growthFactor = 2, backoffFactor = 0.5 } = options;
+    const { growthInterval = 2000 } = options;
+    requireWhole("GradScaler", "the growth interval", growthInterval);
+    if (!(initialScale > 0 && initialScale < Infinity)) {
+      throw new RangeError(
+        `GradScaler: the first scale is ${initialScale}, not positive and finite.`,
+      );
+    }
+    if (!(growthFactor >= 1 && growthFactor < Infinity && backoffFactor > 0 && backoffFactor < 1)) {
+      throw new RangeError(
+        `GradScaler: with factors of ${growthFactor} and ${backoffFactor} the scale does not grow (from ` +
+          "1 on) or does not back off (between 0 and 1).",
+      );
+    }
     const rule = { growth: growthFactor, backoff: backoffFactor, interval: growthInterval };
     const scaler = new GradScaler(rt, rt.createBuffer(SCALER_STATE * 4), rule);
-    scaler.load({ scale: options.initialScale ?? 65536, steady: 0, taken: 0, skipped: 0 });
+    scaler.load({ scale: initialScale, steady: 0, taken: 0, skipped: 0 });
     return scaler;
   }
 

@@ -46,6 +46,8 @@ interface State {
   readonly position: number;
   /** In mixed precision. */
   readonly scaler?: GradScalerState;
+  /** Updates of parameters that had no gradient at times. */
+  readonly steps?: Readonly<Record<string, number>>;
 }
 
 /** Beginnings of the names of both moments in checkpoints. */
@@ -162,7 +164,7 @@ export class Tuner {
 
   /** Everything that a resumed run needs to go on bit by bit; the weights under official keys. */
   async save(): Promise<SavedTrainer> {
-    const { first, second, scaler } = await this.optimizer.state();
+    const { first, second, scaler, steps } = await this.optimizer.state();
     const groups = [["", await this.weights.stateDict()], [FIRST, first], [
       SECOND,
       second,
@@ -172,7 +174,11 @@ export class Tuner {
         [prefix + key, { dtype: "F32", shape, data }] as const
       )
     );
-    const state: State = { position: this.done, ...scaler && { scaler } };
+    const state: State = {
+      position: this.done,
+      ...scaler && { scaler },
+      ...steps && { steps },
+    };
     return { tensors: new Map(tensors), state };
   }
 
@@ -184,11 +190,16 @@ export class Tuner {
           [key.slice(prefix.length), { shape, data: data as Float32Array }] as const
         ),
       );
-    const { position, scaler } = state as State;
+    const { position, scaler, steps } = state as State;
     const weights = [...group("")].filter(([key]) => !key.startsWith(OPTIMIZER));
     this.weights.write(new Map(weights));
     const moments = { first: group(FIRST), second: group(SECOND) };
-    this.optimizer.load({ step: position, ...moments, ...scaler && { scaler } });
+    this.optimizer.load({
+      step: position,
+      ...moments,
+      ...scaler && { scaler },
+      ...steps && { steps },
+    });
     this.done = position;
     await (await runtime()).device.gpu.queue.onSubmittedWorkDone();
   }
