@@ -79,10 +79,10 @@ export function lowerAdamWSteps(
  * One update of a window of `length` elements, a multiple of {@link ADAMW_BLOCK}.
  *
  * Changed in place: out0: parameters, out1: first moments, out2: second moments. Read: in0: gradients,
- * in1: the segment of each block, u32 [length / 64]; in2: the segment table, f32
- * [2, segments, 3], see {@link ADAMW_SEGMENT}; in3: {@link adamwHyper}; in4: the factor that gradients
- * are multiplied with (first element). Segments of which the host's last entry is 0 keep parameters and moments; with `skips` all do where the third
- * element of in4 is not 0.
+ * in1: the segment of each block, u32 [length / 64]; in2: the segment table, f32 [2, segments, 3], see
+ * {@link ADAMW_SEGMENT}; in3: {@link adamwHyper}; in4: the factor that gradients are multiplied with
+ * (first element). Segments of which the host's last entry is 0 keep parameters and moments; with
+ * `skips` all do where the third element of in4 is not 0.
  *
  * @throws {RangeError} for another length.
  */
